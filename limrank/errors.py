@@ -1,12 +1,12 @@
 """Everything limrank raises on purpose.
 
-    LimrankError                what, where, what to do: the command line prints it as one line and exits with 1
-     ├─ BadFile                 a file that cannot be read as what it should be; the message begins with file:line
-     ├─ BadRecord               a value that breaks an invariant of a noun (NaN score, duplicate document, ...)
-     ├─ Mismatch                two things that do not belong together (index of another model, run of other queries)
-     ├─ Unknown                 a name nobody answers to; suggests the nearest known one
-     ├─ MissingExtra            a package that is not installed; names the command that installs it
-     └─ TooManyFailed           the language model failed more often than was allowed
+LimrankError                what, where, what to do: the command line prints it as one line and exits with 1
+ ├─ BadFile                 a file that cannot be read as what it should be; the message begins with file:line
+ ├─ BadRecord               a value that breaks an invariant of a noun (NaN score, duplicate document, ...)
+ ├─ Mismatch                two things that do not belong together (index of another model, run of other queries)
+ ├─ Unknown                 a name nobody answers to; suggests the nearest known one
+ ├─ MissingExtra            a package that is not installed; names the command that installs it
+ └─ TooManyFailed           the language model failed more often than was allowed
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The values that stages hand to each other: immutable, without behaviour.
+"""The values that stages hand to each other: immutable, with names and no methods.
 
 Every field name is the field's standard term. Knows nothing of files, models or metrics.
 """
@@ -100,3 +100,8 @@ class Request(NamedTuple):
     temperature: float = 0.0
     seed: int = 0
     after: Response | None = None
+
+
+def contents(document: Document) -> str:
+    """The text that is indexed, embedded and shown to a model: title, a space, text."""
+    return f"{document.title} {document.text}" if document.title else document.text

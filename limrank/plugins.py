@@ -1,0 +1,135 @@
+"""Find a plug-in by its file name or entry point, and give it the options a user typed.
+
+A plug-in is a module: `limrank/rerank/pointwise.py` is `pointwise` in the group `rerank`; a package from outside
+offers one under the entry point group `limrank.rerank`. Nothing is registered and nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import inspect
+import pkgutil
+import shlex
+import types
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from limrank.errors import LimrankError, Unknown
+
+
+class Spec(NamedTuple):
+    """What `name:model key=value ...` says."""
+
+    name: str
+    model: str
+    options: Mapping[str, str]
+
+
+def parse_spec(text: str) -> Spec:
+    """Take `name`, `name:model` or `name:model key=value key="two words"` apart.
+
+    Raises:
+        LimrankError: There is no name, or something behind it is not key=value.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise LimrankError(f"cannot read {text!r}: {error}") from error
+    if not words or "=" in words[0].partition(":")[0]:
+        raise LimrankError(
+            f"cannot read {text!r}: it should begin with a name, as in 'transformers:MODEL dtype=float32'"
+        )
+    name, _, model = words[0].partition(":")
+    options: dict[str, str] = {}
+    for word in words[1:]:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise LimrankError(f"cannot read {word!r} in {text!r}: options are written key=value")
+        options[key.replace("-", "_")] = value
+    return Spec(name, model, options)
+
+
+def names(group: str) -> list[str]:
+    """All plug-ins of a group (`llm`, `rerank`, `retrieve`, `datasets`), built in and from outside, sorted."""
+    package = importlib.import_module(f"limrank.{group}")
+    built_in = {module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")}
+    return sorted(built_in | {point.name for point in importlib.metadata.entry_points(group=f"limrank.{group}")})
+
+
+def find(group: str, name: str) -> Any:
+    """The module of a plug-in.
+
+    Raises:
+        Unknown: There is none of this name; the nearest ones are suggested.
+    """
+    package = importlib.import_module(f"limrank.{group}")
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.name == name and not name.startswith("_"):
+            return importlib.import_module(f"limrank.{group}.{name}")
+    for point in importlib.metadata.entry_points(group=f"limrank.{group}", name=name):
+        return point.load()
+    raise Unknown.among(SINGULAR.get(group, group), name, names(group))
+
+
+SINGULAR = {"llm": "LLM backend", "rerank": "reranking method", "retrieve": "index kind", "datasets": "dataset"}
+
+
+def call(function: Callable[..., Any], *values: Any, options: Mapping[str, str], what: str) -> Any:
+    """Call a plug-in's function with typed-in options, converted to what its annotations say.
+
+    Args:
+        function: Its keyword-only parameters are the options.
+        values: Passed on by position.
+        options: Text by option name.
+        what: What the options belong to, for messages.
+
+    Raises:
+        Unknown: The function has no such option.
+        LimrankError: A value cannot be read as the option's type.
+    """
+    parameters = inspect.signature(function).parameters
+    known = [name for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
+    hints = typing.get_type_hints(function)
+    converted = {}
+    for key, text in options.items():
+        if key not in known:
+            raise Unknown.among(f"option of {what}", key, known)
+        try:
+            converted[key] = convert(text, hints.get(key, str))
+        except ValueError as error:
+            raise LimrankError(f"option {key}={text} of {what}: {error}") from None
+    return function(*values, **converted)
+
+
+def convert(text: str, hint: Any) -> Any:
+    """`text` as a value of a type: str, int, float, bool, Path, Literal, tuple[X, ...] (comma-separated), X | None.
+
+    Raises:
+        ValueError: It is not one; the message says what was expected.
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if type(None) in arguments and text.lower() == "none":
+            return None
+        return convert(text, next(argument for argument in arguments if argument is not type(None)))
+    if origin is Literal:
+        if text in arguments:
+            return text
+        raise ValueError(f"expected one of {', '.join(map(str, arguments))}")
+    if origin is tuple:
+        return tuple(convert(item, arguments[0]) for item in text.split(",") if item)
+    if hint is bool:
+        if text.lower() in ("true", "yes", "1", "on"):
+            return True
+        if text.lower() in ("false", "no", "0", "off"):
+            return False
+        raise ValueError("expected true or false")
+    if hint in (int, float, Path):
+        try:
+            return hint(text)
+        except ValueError:
+            raise ValueError(f"expected {'a whole number' if hint is int else 'a number'}") from None
+    return text
