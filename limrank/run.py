@@ -6,7 +6,6 @@ judgments or of how the scores came about.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,0 +1,70 @@
+"""Collections: documents, queries and judgments, by id or folder.
+
+A dataset streams; nobody holds the corpus in memory. Knows nothing of indexes, runs or models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol, cast
+
+from limrank import plugins
+from limrank.qrels import Qrels
+from limrank.records import Document, Query
+
+
+class Dataset(Protocol):
+    """A collection.
+
+    Attributes:
+        name: As the user writes it: "bright/biology", "stdlib"; of a folder its last part.
+        revision: What pins the content (a version, a commit, a hash); goes into every manifest.
+    """
+
+    name: str
+    revision: str
+
+    def documents(self) -> Iterator[Document]:
+        """All documents in a fixed order, as a stream."""
+        ...
+
+    def lookup(self, doc_ids: Iterable[str]) -> dict[str, Document]:
+        """The documents with these ids.
+
+        Raises:
+            Mismatch: The collection lacks some of them; the message counts them and names one.
+        """
+        ...
+
+    def queries(self) -> Iterator[Query]:
+        """All queries in a fixed order."""
+        ...
+
+    def qrels(self) -> Qrels:
+        """The judgments."""
+        ...
+
+    def excluded(self) -> Mapping[str, frozenset[str]]:
+        """By query id, the documents that must never be returned for it; most collections have none."""
+        ...
+
+
+def open_dataset(name: str) -> Dataset:
+    """The dataset of this id or folder.
+
+    The first part of an id names the module here that knows it (`bright/biology`, `stdlib`); a path to a folder is
+    read as BEIR, TREC or JSON lines; every other id is asked of ir_datasets.
+
+    Raises:
+        Unknown: Nobody knows the id.
+        BadFile: The folder lacks what a dataset needs.
+    """
+    from limrank.datasets import folder, irds
+
+    if Path(name).is_dir():
+        return cast(Dataset, folder.load(name))
+    first, _, rest = name.partition("/")
+    if first in plugins.names("datasets") and first not in ("folder", "irds"):
+        return cast(Dataset, plugins.find("datasets", first).load(rest))
+    return cast(Dataset, irds.load(name))

@@ -39,8 +39,7 @@ LEFT_OUT = {
 }
 # Gone in Python 3.12 and 3.13: without them the versions have nearly the same documents.
 LEFT_OUT |= set(
-    "aifc asynchat asyncore audioop cgi cgitb chunk crypt distutils imghdr imp lib2to3 mailcap msilib nis nntplib "
-    "ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib uu xdrlib".split()
+    ["aifc", "asynchat", "asyncore", "audioop", "cgi", "cgitb", "chunk", "crypt", "distutils", "imghdr", "imp", "lib2to3", "mailcap", "msilib", "nis", "nntplib", "ossaudiodev", "pipes", "smtpd", "sndhdr", "spwd", "sunau", "telnetlib", "uu", "xdrlib"]
 )
 # These speak about os and os.path under the platform's name; the ids must be the same on every platform.
 PLATFORM = {"posix", "nt", "posixpath", "ntpath", "genericpath", "nturl2path"}

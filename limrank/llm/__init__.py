@@ -1,0 +1,48 @@
+"""Language models behind one small contract: questions in, answers with their status out.
+
+A backend is one file with `load(model, *, ...) -> LLM`. Knows nothing of queries, rankings or relevance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, cast
+
+from limrank import plugins
+from limrank.records import Request, Response
+
+
+class LLM(Protocol):
+    """A language model that answers requests in batches of its own choosing.
+
+    Attributes:
+        name: Backend, model and everything else that can change an answer (revision, dtype, quantisation, limits): two
+            LLMs with one name give the same answers.
+    """
+
+    name: str
+
+    def generate(self, feed: Iterator[Request | None]) -> Iterator[list[tuple[int, Response]]]:
+        """Answer what the feed gives.
+
+        The feed is lazy: it is pulled when there is room for another request. It gives None while nothing can be asked
+        until an answer that is outstanding has been taken, and ends when all has been asked.
+
+        Yields:
+            Deliveries: answers that became known at the same moment (one batch), each with the position of its request
+            in the feed (None not counted), in any order. A delivery is never empty. A model that fails says so in
+            `Response.status`; an exception is for what no further request can survive.
+        """
+        ...
+
+
+def open_llm(spec: str) -> LLM:
+    """The language model that `backend:model key=value` describes.
+
+    Raises:
+        Unknown: No such backend or option.
+        MissingExtra: The backend's package is not installed.
+    """
+    name, model, options = plugins.parse_spec(spec)
+    module = plugins.find("llm", name)
+    return cast(LLM, plugins.call(module.load, model, options=options, what=f"LLM backend {name}"))
