@@ -223,7 +223,8 @@ def documents(modules: dict[str, ModuleType]) -> Iterator[tuple[str, str, str]]:
     objects = places(modules)
     known = {id(value) for value in objects.values()}
     taken = {id(unwrapped(value)) for value in objects.values()}
-    waiting = list(objects.items())
+    # Members of a private base go to the class with the shortest name: ExitStack rather than AsyncExitStack.
+    waiting = sorted(objects.items(), key=lambda item: (len(item[0]), item[0]))
     while waiting:
         name, value = waiting.pop(0)
         yield name, signature_of(value, name.rpartition(".")[2]), own_docstring(value)
