@@ -1,0 +1,75 @@
+"""The command line: every command is a thin function around a public one; nothing else knows a terminal.
+
+It is a package because the commands of one stage read best together; each file loads only when one of its commands is
+asked for. Exit codes: 0 done, 1 an error the user can act on, printed as one line, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+COMMANDS = {
+    "demo": ("about", "The whole chain on Python's own documentation, in a few minutes."),
+    "index": ("first_stage", "Build a Lucene or FAISS index of a dataset."),
+    "retrieve": ("first_stage", "Search an index with a dataset's queries: a run."),
+    "rerank": ("second_stage", "Put a run's best documents into a better order."),
+    "fuse": ("second_stage", "Combine several runs into one."),
+    "evaluate": ("judge", "trec_eval's measures of a run."),
+    "compare": ("judge", "Which of these runs is better, and is that more than chance?"),
+    "list": ("about", "What there is: datasets, backends, methods, prompts, indexes, runs."),
+    "show": ("about", "What a run, an index, a prompt or a manifest holds."),
+    "doctor": ("about", "What is installed here, what is missing and how to get it."),
+    "completion": ("about", "A completion script for bash, zsh or fish."),
+}
+
+
+def application() -> Any:
+    """The cyclopts application; its commands are imported when they are used."""
+    from cyclopts import App
+
+    from limrank._version import __version__
+
+    app = App(
+        name="limrank",
+        help="Retrieval with LLM rerankers that reason. Fast, and every number can be believed.",
+        help_format="plaintext",
+        version=f"limrank {__version__}",
+        result_action="return_value",
+    )
+    for order, (name, (module, summary)) in enumerate(COMMANDS.items()):
+        function = {"list": "list_", "index": "index_"}.get(name, name)
+        app.command(f"limrank.cli.{module}:{function}", name=name, help=summary, sort_key=order)
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; an error becomes one line on stderr."""
+    from cyclopts import CycloptsError
+
+    from limrank.errors import LimrankError
+
+    try:
+        code = application()(list(arguments), exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+    except CycloptsError as error:
+        print(f"limrank: {one_line(error)}; see limrank --help", file=sys.stderr)
+        return 2
+    except LimrankError as error:
+        print(f"limrank: {one_line(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("limrank: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has had enough; without this, Python complains once more while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error without line breaks."""
+    return " ".join(str(error).split())

@@ -1,0 +1,130 @@
+"""From what a user types to a noun, and from a result to its place on disk, with its manifest."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limrank.errors import BadFile, LimrankError, Mismatch
+from limrank.files import sha256
+from limrank.manifest import Manifest, path_of
+
+if TYPE_CHECKING:
+    from limrank.datasets import Dataset
+    from limrank.qrels import Qrels
+    from limrank.run import Run
+
+
+def judgments(dataset: str, qrels: str) -> tuple[Qrels, dict[str, Any]]:
+    """The judgments that `--dataset` or `--qrels` names, and what identifies them.
+
+    Raises:
+        LimrankError: Both or neither were given.
+    """
+    if bool(dataset) == bool(qrels):
+        raise LimrankError("judgments are needed once: give --dataset NAME or --qrels FILE")
+    if qrels:
+        from limrank.qrels import Qrels
+
+        found = Qrels.read(qrels)
+        return found, {"path": qrels, "sha256": found.sha256()}
+    from limrank.datasets import open_dataset
+
+    opened = open_dataset(dataset)
+    found = opened.qrels()
+    return found, dataset_input(opened) | {"sha256": found.sha256()}
+
+
+def dataset_input(dataset: Dataset) -> dict[str, Any]:
+    """What identifies a dataset in a manifest."""
+    return {"name": dataset.name, "revision": dataset.revision}
+
+
+def index_folder(name: str) -> Path:
+    """The folder of an index: a path, or `dataset/name` below indexes/."""
+    for folder in (Path(name), Path("indexes") / name):
+        if folder.is_dir():
+            return folder
+    raise BadFile(f"{name}: no such index, here or in indexes/; make it with: limrank index DATASET lucene|faiss")
+
+
+def run_place(dataset: str, name: str, out: Path | None) -> Path:
+    """`--out`, or the run's natural place: runs/<dataset>/<name>.trec."""
+    return out or Path("runs") / dataset / f"{name}.trec"
+
+
+def options_of(words: Iterable[str]) -> dict[str, str]:
+    """`key=value` words as a mapping.
+
+    Raises:
+        LimrankError: A word is not key=value.
+    """
+    options = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise LimrankError(f"cannot read {word!r}: options are written key=value")
+        options[key.replace("-", "_")] = value
+    return options
+
+
+def finished(out: Path, *, command: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any], force: bool) -> bool:
+    """Whether `out` is there already and was made exactly so; then there is nothing to do.
+
+    Raises:
+        Mismatch: A file is there that was made otherwise; it is not overwritten without --force.
+    """
+    if force or not out.exists():
+        return False
+    advice = f"choose another --out, or overwrite {out} with --force"
+    if not path_of(out).exists():
+        raise Mismatch(f"{out}: exists and has no manifest; {advice}")
+    manifest = Manifest.read(out)
+    if manifest.output.get("sha256") != sha256(out):
+        raise Mismatch(f"{out}: was changed after it was made; {advice}")
+    then = {"command": manifest.command, **manifest.parameters, **manifest.inputs}
+    now = _plain({"command": command, **parameters, **inputs})
+    for key in sorted(then.keys() | now.keys()):
+        if then.get(key) != now.get(key):
+            raise Mismatch(
+                f"{out}: exists, made with {key} {_short(then.get(key))}, not {_short(now.get(key))}; {advice}"
+            )
+    return True
+
+
+def save_run(
+    run: Run,
+    out: Path,
+    *,
+    command: str,
+    parameters: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    started: float,
+    counts: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Write the run, then its manifest; `started` is time.monotonic() of the beginning."""
+    run.write(out)
+    manifest = Manifest(
+        command=command,
+        parameters=_plain(parameters),
+        inputs=_plain(inputs),
+        counts={"queries": len(run), "documents": sum(len(run.doc_ids(query_id)) for query_id in run)}
+        | dict(counts or {}),
+        seconds=time.monotonic() - started,
+    )
+    manifest.write(out)
+    return manifest
+
+
+def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The value as JSON would give it back, so that then and now can be compared."""
+    plain: dict[str, Any] = json.loads(json.dumps(value, default=str))
+    return plain
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else text[:77] + "..."
