@@ -1,0 +1,107 @@
+"""evaluate and compare: what a run is worth, and whether a difference is more than chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from limrank.cli._files import judgments
+from limrank.cli._terminal import emit_json, note, table
+from limrank.errors import LimrankError
+
+AsJson = Annotated[bool, Parameter(name="--json", negative=())]
+DatasetName = Annotated[str, Parameter(name=["--dataset", "-d"])]
+
+
+def evaluate(
+    run: Path,
+    /,
+    *measures: str,
+    dataset: DatasetName = "",
+    qrels: str = "",
+    missing: Literal["zero", "skip"] = "zero",
+    per_query: Annotated[bool, Parameter(negative=())] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print trec_eval's measures of a run.
+
+    Args:
+        run: A TREC run file, .gz or not.
+        measures: As trec_eval, ir_measures or ranx spell them: ndcg_cut_10, nDCG@10, ndcg@10; default: ndcg@10 map mrr recall@100
+        dataset: Whose judgments: an ir_datasets id, bright/<task>, stdlib, or a folder.
+        qrels: Or a judgments file, TREC or BEIR.
+        missing: A judged query that the run lacks counts 0 (trec_eval -c), or is skipped (as BRIGHT's own script does).
+        per_query: Print every query's values, too.
+        as_json: For programs.
+    """
+    from limrank.evaluate import evaluate as score
+    from limrank.run import Run
+
+    judged, identity = judgments(dataset, qrels)
+    scores = score(Run.read(run), judged, measures, missing=missing)
+    for text in scores.warnings():
+        note(text)
+    if as_json:
+        emit_json(scores.to_json() | {"qrels": identity} if per_query else scores.to_json(per_query=False) | {"qrels": identity})
+        return
+    names = list(scores.means)
+    rows = [[query_id, *(f"{value:.4f}" for value in values)] for query_id, values in scores.rows()] if per_query else []
+    table(["query", *names], [*rows, ["all", *(f"{scores.means[name]:.4f}" for name in names)]])
+    if identity.get("revision"):
+        note(f"{len(judged)} judged queries of {identity['name']} ({identity['revision']})")
+
+
+def compare(
+    *runs: Path,
+    dataset: DatasetName = "",
+    qrels: str = "",
+    measures: Annotated[list[str], Parameter(name=["--measures", "-m"], consume_multiple=True)] | None = None,
+    baseline: str = "",
+    test: Literal["t", "randomization"] = "t",
+    correction: Literal["holm", "bonferroni", "bh", "none"] = "holm",
+    alpha: float = 0.05,
+    seed: int = 0,
+    style: Annotated[Literal["table", "markdown", "latex", "json"], Parameter(name="--format")] = "table",
+    out: Path | None = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare runs on the same judgments: means, differences with confidence intervals, corrected p-values.
+
+    Args:
+        runs: Two or more TREC run files; a file's name is the name of its run.
+        dataset: Whose judgments: an ir_datasets id, bright/<task>, stdlib, or a folder.
+        qrels: Or a judgments file, TREC or BEIR.
+        measures: Default: ndcg@10 map mrr recall@100; every one adds comparisons that the correction pays for.
+        baseline: Compare every run with this one only; default: all pairs.
+        test: Paired t-test, or a sign-flip randomisation test.
+        correction: Over all pairs and measures of the table.
+        alpha: A corrected p below it is called significant.
+        seed: Of the bootstrap and the randomisation test.
+        style: How the result is printed.
+        out: Write it to this file as well.
+        as_json: The same as --format json.
+    """
+    from limrank.evaluate import compare as test_pairs
+    from limrank.evaluate.tables import render
+    from limrank.files import write_text
+    from limrank.run import Run
+
+    if len(runs) < 2:
+        raise LimrankError(f"compare needs two runs or more, {len(runs)} given")
+    judged, _ = judgments(dataset, qrels)
+    comparison = test_pairs(
+        [Run.read(run) for run in runs],
+        judged,
+        measures or (),
+        baseline=baseline or None,
+        test=test,
+        correction=correction,
+        alpha=alpha,
+        seed=seed,
+    )
+    text = render(comparison, "json" if as_json else style)
+    print(text)
+    if out:
+        write_text(out, text + "\n")
