@@ -38,16 +38,20 @@ LEFT_OUT = {
     "pydoc_data",
 }
 # Gone in Python 3.12 and 3.13: without them the versions have nearly the same documents.
-LEFT_OUT |= set(
-    ["aifc", "asynchat", "asyncore", "audioop", "cgi", "cgitb", "chunk", "crypt", "distutils", "imghdr", "imp", "lib2to3", "mailcap", "msilib", "nis", "nntplib", "ossaudiodev", "pipes", "smtpd", "sndhdr", "spwd", "sunau", "telnetlib", "uu", "xdrlib"]
-)
+# fmt: off
+LEFT_OUT |= {
+    "aifc", "asynchat", "asyncore", "audioop", "cgi", "cgitb", "chunk", "crypt", "distutils", "imghdr", "imp", "lib2to3",
+    "mailcap", "msilib", "nis", "nntplib", "ossaudiodev", "pipes", "smtpd", "sndhdr", "spwd", "sunau", "telnetlib", "uu",
+    "xdrlib",
+}
+# fmt: on
 # These speak about os and os.path under the platform's name; the ids must be the same on every platform.
 PLATFORM = {"posix", "nt", "posixpath", "ntpath", "genericpath", "nturl2path"}
 
 
 def module_names() -> list[str]:
     """Public modules, packages before what is in them."""
-    return sorted(name for name in sys.stdlib_module_names if is_public(name)) + ["os.path"]
+    return [*sorted(name for name in sys.stdlib_module_names if is_public(name)), "os.path"]
 
 
 def is_public(name: str) -> bool:

@@ -13,14 +13,12 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from limrank.errors import BadFile, Unknown
+from limrank.errors import BadFile, Mismatch, Unknown
 from limrank.files import atomic_write, cache_folder, json_lines, sha256
+from limrank.qrels import Qrels
 from limrank.records import Document, Query
-
-if TYPE_CHECKING:
-    from limrank.qrels import Qrels
 
 READER = Path(__file__).with_name("_stdlib_read.py")
 DATA = Path(__file__).with_name("stdlib_data")
@@ -70,14 +68,14 @@ class StdlibDataset:
         """The documents of these ids, in the order in which they are asked for.
 
         Raises:
-            Unknown: Ids that this Python's library does not have; the message names some.
+            Mismatch: Ids that this Python's library does not have; the message counts them and names some.
         """
         wanted = dict.fromkeys(doc_ids)
         found = {document.doc_id: document for document in self.documents() if document.doc_id in wanted}
         missing = [doc_id for doc_id in wanted if doc_id not in found]
         if missing:
-            raise Unknown(
-                f"{self.name} has no document {', '.join(map(repr, missing[:5]))} ({len(missing)} of {len(wanted)} ids) "
+            raise Mismatch(
+                f"{self.name} has no {', '.join(map(repr, missing[:5]))} ({len(missing)} of {len(wanted)} ids) "
                 f"on Python {platform.python_version()}; an index or run made with another Python has to be made again"
             )
         return {doc_id: found[doc_id] for doc_id in wanted}
@@ -93,8 +91,6 @@ class StdlibDataset:
 
     def qrels(self) -> Qrels:
         """Judgments: 3 solves it, 2 a part of it, 1 is background, 0 was looked at and rejected."""
-        from limrank.qrels import Qrels
-
         return Qrels.read(self.judgments)
 
     def excluded(self) -> Mapping[str, frozenset[str]]:
