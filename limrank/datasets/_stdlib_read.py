@@ -40,9 +40,9 @@ LEFT_OUT = {
 # Gone in Python 3.12 and 3.13: without them the versions have nearly the same documents.
 # fmt: off
 LEFT_OUT |= {
-    "aifc", "asynchat", "asyncore", "audioop", "cgi", "cgitb", "chunk", "crypt", "distutils", "imghdr", "imp", "lib2to3",
-    "mailcap", "msilib", "nis", "nntplib", "ossaudiodev", "pipes", "smtpd", "sndhdr", "spwd", "sunau", "telnetlib", "uu",
-    "xdrlib",
+    "aifc", "asynchat", "asyncore", "audioop", "cgi", "cgitb", "chunk", "crypt", "distutils", "imghdr", "imp",
+    "lib2to3", "mailcap", "msilib", "nis", "nntplib", "ossaudiodev", "pipes", "smtpd", "sndhdr", "spwd", "sunau",
+    "telnetlib", "uu", "xdrlib",
 }
 # fmt: on
 # These speak about os and os.path under the platform's name; the ids must be the same on every platform.
