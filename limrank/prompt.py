@@ -58,6 +58,11 @@ class Prompt:
         texts = [text for _, text in self.messages] + [self.target]
         return frozenset(name for text in texts for name in PLACEHOLDER.findall(text))
 
+    @property
+    def choice_parts(self) -> tuple[Part, ...]:
+        """The choices as parts of a request; they come from the file, so they are trusted."""
+        return tuple(Part(choice, trusted=True) for choice in self.choices)
+
     def fill(self, query: Query, document: Document) -> Filled:
         """The prompt for one query and one document.
 

@@ -79,6 +79,7 @@ class Request(NamedTuple):
         messages: The prompt, trusted and untrusted parts apart.
         query_id: Requests of one query arrive together and share the first `shared` parts; a backend computes those
             once. Neither field changes an answer.
+        doc_ids: The documents the question is about, in the order of the prompt; for the record, never sent.
         shared: Leading parts, counted over all messages, that all requests of this query have in common.
         max_tokens: Tokens to generate; 0 only scores `choices`.
         stop: Strings that end generation; the one that did is kept at the end of the text.
@@ -92,6 +93,7 @@ class Request(NamedTuple):
 
     messages: tuple[Message, ...]
     query_id: str = ""
+    doc_ids: tuple[str, ...] = ()
     shared: int = 0
     max_tokens: int = 0
     stop: tuple[str, ...] = ()

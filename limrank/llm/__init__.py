@@ -5,11 +5,14 @@ A backend is one file with `load(model, *, ...) -> LLM`. Knows nothing of querie
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import Protocol, cast
+from typing import Protocol, TypeAlias, cast
 
 from limrank import plugins
 from limrank.records import Request, Response
+
+Delivery: TypeAlias = list[tuple[int, Response]]
 
 
 class LLM(Protocol):
@@ -22,7 +25,7 @@ class LLM(Protocol):
 
     name: str
 
-    def generate(self, feed: Iterator[Request | None]) -> Iterator[list[tuple[int, Response]]]:
+    def generate(self, feed: Iterator[Request | None]) -> Iterator[Delivery]:
         """Answer what the feed gives.
 
         The feed is lazy: it is pulled when there is room for another request. It gives None while nothing can be asked
@@ -46,3 +49,16 @@ def open_llm(spec: str) -> LLM:
     name, model, options = plugins.parse_spec(spec)
     module = plugins.find("llm", name)
     return cast(LLM, plugins.call(module.load, model, options=options, what=f"LLM backend {name}"))
+
+
+def checked(request: Request, response: Response) -> Response:
+    """The response, or a failure where it is no answer to the request: a missing, superfluous or non-finite number."""
+    if response.status not in ("ok", "forced"):
+        return response
+    if len(response.logprobs) != len(request.choices):
+        error = f"{len(response.logprobs)} log-probabilities for {len(request.choices)} choices"
+    elif not all(map(math.isfinite, response.logprobs)):
+        error = f"log-probabilities {response.logprobs} are not all finite"
+    else:
+        return response
+    return response._replace(status="failed", logprobs=(), choice_tokens=(), error=error)

@@ -1,4 +1,223 @@
 """The second stage: put a run's best documents into a better order.
 
-A method is one file with `load(llm, prompt, *, ...) -> Reranker` and is written for one query; `_drive` runs many.
+A method is one file with a `load` that says by its parameters what it wants: `llm` and `prompt` for one that asks a
+language model, `model` for one that loads its own, `calls` where it keeps its answers itself. `_drive` runs many
+queries at once. Knows nothing of files but the calls file, nor of judgments.
 """
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from limrank import plugins
+from limrank import prompt as prompts
+from limrank.datasets import Dataset
+from limrank.errors import LimrankError, Mismatch, TooManyFailed
+from limrank.llm import LLM, open_llm
+from limrank.llm._recorded import Recorded
+from limrank.progress import Track, silent
+from limrank.records import Query, ScoredDoc
+from limrank.rerank._ranking import Job, Judged, Ranking, Reranker
+from limrank.run import Run
+
+__all__ = ["Failure", "Job", "Judged", "Ranking", "Reranked", "Reranker", "open_reranker", "rerank"]
+
+logger = logging.getLogger(__name__)
+
+LLM_SPEC = "transformers:smollm2"
+EXAMPLES = 20
+LOOKUP = 5000
+
+
+class Failure(NamedTuple):
+    """A document without a verdict, and why."""
+
+    query_id: str
+    doc_id: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Reranked:
+    """A complete run, and what was behind it.
+
+    Attributes:
+        run: All queries and documents of the first stage, in the new order.
+        counts: `queries`, `documents` (given to the reranker), `judged`, `without_verdict`, `excluded` (removed, as the
+            dataset demands), `queries_without_results` (in the dataset, not in the run), and the reranker's own.
+        failures: The first documents without a verdict.
+    """
+
+    run: Run
+    counts: Mapping[str, int]
+    failures: tuple[Failure, ...] = field(default=())
+
+    def check(self, max_failed: int = 0) -> None:
+        """Accept the run, or raise where more documents than `max_failed` have no verdict.
+
+        Raises:
+            TooManyFailed: The message counts them and names the first.
+        """
+        missing = self.counts["without_verdict"]
+        if missing > max_failed:
+            query_id, doc_id, error = self.failures[0]
+            raise TooManyFailed(
+                f"{missing} of {self.counts['documents']} documents have no verdict and kept their first-stage rank, "
+                f"e.g. query {query_id!r}, document {doc_id!r}: {error}; run again to ask for them again, or allow "
+                f"them with --max-failed {missing}"
+            )
+
+
+def open_reranker(
+    method: str, *, llm: str | LLM | None = None, prompt: str = "", calls: Path | None = None
+) -> Reranker:
+    """The reranker that `method key=value` (or `method:model key=value`) describes.
+
+    Args:
+        method: `pointwise`, `likelihood mix=0.7`, `cross_encoder:MODEL`, ...
+        llm: For methods that ask one: an LLM or its spec; default `transformers:smollm2`.
+        prompt: For methods that ask an LLM: a shipped prompt's name or a TOML file; default is the method's own.
+        calls: The file in which answers survive a kill; None keeps none.
+
+    Raises:
+        Unknown: No such method, backend, prompt or option.
+        LimrankError: The method has no use for what was given.
+        BadFile: The prompt or the calls file cannot be used.
+    """
+    spec = plugins.parse_spec(method)
+    module = plugins.find("rerank", spec.name)
+    parameters = inspect.signature(module.load).parameters
+    wants = [name for name, parameter in parameters.items() if parameter.kind is not parameter.KEYWORD_ONLY]
+    _refuse_surplus(spec, wants, llm=llm, prompt=prompt)
+    values: dict[str, object] = {"model": spec.model, "calls": calls}
+    if "prompt" in wants:
+        needs = getattr(module, "NEEDS", ("query", "passage"))
+        values["prompt"] = prompts.load(prompt or module.PROMPT, needs=needs)
+    if "llm" in wants:
+        opened = open_llm(llm or LLM_SPEC) if isinstance(llm, str | None) else llm
+        values["llm"] = opened if isinstance(opened, Recorded) else Recorded(opened, calls)
+    if odd := [name for name in wants if name not in values]:
+        raise LimrankError(
+            f"reranking method {spec.name}: load wants {odd[0]!r}; it can have llm, prompt, model, calls"
+        )
+    what = f"reranking method {spec.name}"
+    return cast(Reranker, plugins.call(module.load, *(values[name] for name in wants), options=spec.options, what=what))
+
+
+def rerank(run: Run, dataset: Dataset, reranker: Reranker, *, depth: int = 100, track: Track = silent) -> Reranked:
+    """The run with each query's first `depth` documents in a better order.
+
+    Documents below depth follow in first-stage order. A document without a verdict keeps its first-stage rank. Scores
+    are the reranker's own where there is one; the others are filled in by the smallest steps that float32 knows, and a
+    query without any verdict keeps its first-stage scores. Ties keep first-stage order. Documents that the dataset
+    excludes for a query are removed first.
+
+    Args:
+        run: The first stage.
+        dataset: Whose queries and documents the run is about.
+        reranker: From `open_reranker`, or your own.
+        depth: Documents per query that are given to the reranker.
+        track: Shows how many queries are done.
+
+    Raises:
+        Mismatch: The dataset lacks a query or a document of the run; nothing was asked yet.
+        LimrankError: The model stopped; what it answered is in the calls file.
+    """
+    if depth < 1:
+        raise LimrankError(f"depth={depth}: expected at least 1 document per query")
+    kept = run.without(dataset.excluded())
+    queries = {query.query_id: query for query in dataset.queries()}
+    check(kept, dataset, queries, depth=depth)
+    rankings: dict[str, list[tuple[str, float]]] = {query_id: [] for query_id in kept}
+    counts = {
+        "queries": len(kept),
+        "documents": 0,
+        "judged": 0,
+        "without_verdict": 0,
+        "excluded": sum(len(run.doc_ids(query_id)) - len(kept.doc_ids(query_id)) for query_id in run),
+        "queries_without_results": len(queries.keys() - kept.keys()),
+    }
+    failures: list[Failure] = []
+    jobs = _jobs(kept, dataset, queries, depth)
+    for query_id, documents in track(reranker.rerank(jobs), label="rerank", total=len(kept)):
+        first_stage = kept[query_id]
+        _check_documents(reranker, query_id, documents, first_stage[:depth])
+        rankings[query_id] = _scored(documents, first_stage)
+        missing = [Failure(query_id, doc.doc_id, doc.error or "no verdict") for doc in documents if doc.score is None]
+        failures += missing[: EXAMPLES - len(failures)]
+        counts["documents"] += len(documents)
+        counts["judged"] += len(documents) - len(missing)
+        counts["without_verdict"] += len(missing)
+    if lost := [query_id for query_id in kept if len(rankings[query_id]) != len(kept.doc_ids(query_id))]:
+        raise LimrankError(f"{reranker.name} returned no ranking for {len(lost)} queries, e.g. {lost[0]!r}")
+    if counts["without_verdict"]:
+        logger.warning("%d of %d documents have no verdict", counts["without_verdict"], counts["documents"])
+    result = Run(rankings, name=f"{run.name}+{reranker.name}")
+    return Reranked(result, counts | dict(reranker.counts), tuple(failures))
+
+
+def check(run: Run, dataset: Dataset, queries: Mapping[str, Query], *, depth: int) -> None:
+    """Make sure that the dataset has every query and document that is about to be asked for.
+
+    Raises:
+        Mismatch: It has not; the message counts what is missing and names one.
+    """
+    if strange := [query_id for query_id in run if query_id not in queries]:
+        raise Mismatch(
+            f"{dataset.name} lacks {len(strange)} of the {len(run)} queries of run {run.name!r}, e.g. {strange[0]!r}; "
+            "is it the dataset that the run was made from?"
+        )
+    wanted = list(dict.fromkeys(doc_id for query_id in run for doc_id in run.doc_ids(query_id)[:depth]))
+    for start in range(0, len(wanted), LOOKUP):
+        dataset.lookup(wanted[start : start + LOOKUP])
+
+
+def _refuse_surplus(spec: plugins.Spec, wants: list[str], *, llm: object, prompt: str) -> None:
+    if llm is not None and "llm" not in wants:
+        raise LimrankError(f"{spec.name} asks no language model; leave --llm out")
+    if prompt and "prompt" not in wants:
+        raise LimrankError(f"{spec.name} has no prompt; leave --prompt out")
+    if spec.model and "model" not in wants:
+        raise LimrankError(
+            f"{spec.name} has no model of its own: {spec.model!r} belongs behind --llm, as BACKEND:MODEL"
+        )
+
+
+def _jobs(run: Run, dataset: Dataset, queries: Mapping[str, Query], depth: int) -> Iterator[Job]:
+    for query_id in run:
+        first_stage = tuple(run[query_id][:depth])
+        if not first_stage:
+            continue
+        documents = dataset.lookup(doc.doc_id for doc in first_stage)
+        yield Job(queries[query_id], tuple(documents[doc.doc_id] for doc in first_stage), first_stage)
+
+
+def _check_documents(reranker: Reranker, query_id: str, documents: tuple[Judged, ...], given: list[ScoredDoc]) -> None:
+    if sorted(doc.doc_id for doc in documents) != sorted(doc.doc_id for doc in given):
+        raise LimrankError(
+            f"{reranker.name} returned other documents for query {query_id!r} than it was given; a reranker only orders"
+        )
+
+
+def _scored(documents: tuple[Judged, ...], first_stage: list[ScoredDoc]) -> list[tuple[str, float]]:
+    """All documents of the query with strictly decreasing float32 scores, made up only where nobody gave one."""
+    import numpy as np
+
+    told = [doc.score for doc in documents] + [None] * (len(first_stage) - len(documents))
+    doc_ids = [doc.doc_id for doc in documents] + [doc.doc_id for doc in first_stage[len(documents) :]]
+    leading = next((i for i, score in enumerate(told) if score is not None), None)
+    if leading is None:
+        return [(doc.doc_id, doc.score) for doc in first_stage]
+    up, down = np.float32("inf"), np.float32("-inf")
+    scores = np.empty(len(told), dtype=np.float32)
+    for i in range(leading, len(told)):
+        below = np.nextafter(scores[i - 1], down) if i > leading else up
+        scores[i] = below if (score := told[i]) is None else min(np.float32(score), below)
+    for i in reversed(range(leading)):
+        scores[i] = np.nextafter(scores[i + 1], up)
+    return list(zip(doc_ids, scores.tolist()))

@@ -1,0 +1,162 @@
+"""A language model that remembers: known requests are answered from the calls file, the rest is asked and recorded.
+
+An answer is in the file before anybody sees it. Only usable answers are remembered; a failure is asked for again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections import Counter, deque
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from limrank.llm import LLM, Delivery, checked
+from limrank.llm._calls import Calls, Entry, key_of
+from limrank.records import Request, Response
+
+
+class Recorded:
+    """An LLM in front of another one.
+
+    Attributes:
+        name: The other one's.
+        counts: `asked` of the model, `reused` (from the file, or because the same request was under way), the statuses
+            of all answers given out, and tokens of the distinct ones among them, whichever session paid for them.
+    """
+
+    def __init__(self, llm: LLM, path: Path | None = None) -> None:
+        """Record the answers of `llm` at `path`; without a path they are counted only.
+
+        Raises:
+            BadFile: The file holds something else than answers.
+            LimrankError: Another process is writing to it.
+        """
+        self.name = llm.name
+        self.counts: Counter[str] = Counter()
+        self._llm = llm
+        self._calls = None if path is None else Calls(path)
+
+    def generate(self, feed: Iterator[Request | None]) -> Iterator[Delivery]:
+        """As `LLM.generate`; a recorded answer is a delivery of its own."""
+        return _Exchange(self, feed).deliveries()
+
+    def close(self) -> None:
+        """Let go of the calls file."""
+        if self._calls is not None:
+            self._calls.close()
+
+    def recall(self, key: bytes) -> Response | None:
+        """The recorded answer, if there is a usable one."""
+        fields = None if self._calls is None else self._calls.get(key)
+        return None if fields is None else response_of(fields)
+
+    def record(self, answers: list[tuple[bytes, Request, Response]]) -> None:
+        """Put a delivery into the calls file."""
+        if self._calls is not None:
+            self._calls.append(Entry(key, fields_of(request, response)) for key, request, response in answers)
+
+
+class _Exchange:
+    """One `generate` of a Recorded: who waits for which key."""
+
+    def __init__(self, recorded: Recorded, feed: Iterator[Request | None]) -> None:
+        self.recorded, self.feed = recorded, feed
+        self.positions = itertools.count()
+        self.waiting: dict[bytes, list[int]] = {}
+        self.asked: dict[int, tuple[bytes, Request]] = {}
+        self.fresh: deque[tuple[bytes, Request]] = deque()
+        self.ready: Delivery = []
+        self.ended = False
+
+    def deliveries(self) -> Iterator[Delivery]:
+        answers = cast(Generator[Delivery, None, None], self.recorded._llm.generate(self.questions()))
+        with contextlib.closing(answers):
+            while True:
+                # The model is entered only with a question for it in hand: until then, known answers flow past it.
+                while not (self.asked or self.fresh or self.ended):
+                    if self.pull() is None and not (self.ready or self.fresh or self.ended):
+                        raise RuntimeError("the feed gave None while no answer was outstanding")
+                    if self.ready:
+                        yield self.take_ready()
+                if not (self.asked or self.fresh):
+                    return
+                if (delivery := next(answers, None)) is None:
+                    return
+                yield self.recorded_delivery(delivery) + self.take_ready()
+
+    def questions(self) -> Iterator[Request | None]:
+        """What the model is fed: requests that are neither known nor under way."""
+        for position in itertools.count():
+            while not self.fresh:
+                if self.ended:
+                    return
+                if self.pull() is None and not self.ended:
+                    yield None
+            self.asked[position] = self.fresh.popleft()
+            yield self.asked[position][1]
+
+    def pull(self) -> Request | None:
+        """Take the feed's next request and sort it: to `ready`, `waiting` or `fresh`."""
+        try:
+            request = next(self.feed)
+        except StopIteration:
+            self.ended = True
+            return None
+        if request is None:
+            return None
+        position, key = next(self.positions), key_of(self.recorded.name, request)
+        if key in self.waiting:
+            self.waiting[key].append(position)
+            self.recorded.counts["reused"] += 1
+        elif (known := self.recorded.recall(key)) is not None:
+            self.recorded.counts["reused"] += 1
+            self.count(known, 1)
+            self.ready.append((position, known))
+        else:
+            self.waiting[key] = [position]
+            self.fresh.append((key, request))
+            self.recorded.counts["asked"] += 1
+        return request
+
+    def recorded_delivery(self, delivery: Delivery) -> Delivery:
+        """Write the model's answers down, and address them to all who wait for them."""
+        answers = []
+        for position, response in delivery:
+            key, request = self.asked.pop(position)
+            answers.append((key, request, checked(request, response)))
+        self.recorded.record(answers)
+        addressed: Delivery = []
+        for key, _, response in answers:
+            positions = self.waiting.pop(key)
+            self.count(response, len(positions))
+            addressed += [(position, response) for position in positions]
+        return addressed
+
+    def take_ready(self) -> Delivery:
+        ready, self.ready = self.ready, []
+        return ready
+
+    def count(self, response: Response, times: int) -> None:
+        counts = self.recorded.counts
+        counts[response.status] += times
+        counts["prompt_tokens"] += response.prompt_tokens
+        counts["completion_tokens"] += response.completion_tokens
+        counts["truncated"] += times * (response.truncated_tokens > 0)
+
+
+def fields_of(request: Request, response: Response) -> dict[str, Any]:
+    """What of a response is written: whom it is about, and the fields that are not their defaults."""
+    fields: dict[str, Any] = {"query_id": request.query_id, "doc_ids": request.doc_ids}
+    defaults = Response._field_defaults
+    return fields | {name: value for name, value in response._asdict().items() if value != defaults[name]}
+
+
+def response_of(fields: dict[str, Any]) -> Response:
+    """The inverse of `fields_of`, less the request's labels."""
+    known: dict[str, Any] = {name: fields[name] for name in Response._fields if name in fields}
+    for name, value in known.items():
+        if isinstance(value, list):
+            known[name] = tuple(value)
+    return Response(**known)
