@@ -101,9 +101,7 @@ def retrieve(
 
     inputs = {"index": {"path": str(folder), "sha256": sha256(path_of(folder))}, "dataset": dataset_input(collection)}
     if not finished(place, command="retrieve", parameters=parameters, inputs=inputs, force=force):
-        run = search(
-            retriever, list(collection.queries()), k=k, excluded=collection.excluded(), name=name, track=track
-        )
+        run = search(retriever, list(collection.queries()), k=k, excluded=collection.excluded(), name=name, track=track)
         save_run(run, place, command="retrieve", parameters=parameters, inputs=inputs, started=started)
     _report(place, as_json=as_json)
 

@@ -44,10 +44,16 @@ def evaluate(
     for text in scores.warnings():
         note(text)
     if as_json:
-        emit_json(scores.to_json() | {"qrels": identity} if per_query else scores.to_json(per_query=False) | {"qrels": identity})
+        emit_json(
+            scores.to_json() | {"qrels": identity}
+            if per_query
+            else scores.to_json(per_query=False) | {"qrels": identity}
+        )
         return
     names = list(scores.means)
-    rows = [[query_id, *(f"{value:.4f}" for value in values)] for query_id, values in scores.rows()] if per_query else []
+    rows = (
+        [[query_id, *(f"{value:.4f}" for value in values)] for query_id, values in scores.rows()] if per_query else []
+    )
     table(["query", *names], [*rows, ["all", *(f"{scores.means[name]:.4f}" for name in names)]])
     if identity.get("revision"):
         note(f"{len(judged)} judged queries of {identity['name']} ({identity['revision']})")

