@@ -1,0 +1,124 @@
+"""The real commands, one after the other, on a small collection: what one writes the next one reads."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+DOCUMENTS = {
+    "d1": "the cat sat on the mat",
+    "d2": "a dog chased the cat across the garden",
+    "d3": "stock markets fell sharply on monday",
+    "d4": "the dog slept in the sun all day",
+    "d5": "central banks raised interest rates again",
+}
+QUERIES = {"q1": "cat on a mat", "q2": "sleeping dog", "q3": "interest rates of banks"}
+RELEVANT = {"q1": "d1", "q2": "d4", "q3": "d5"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("chain")
+    pets = folder / "pets"
+    (pets / "qrels").mkdir(parents=True)
+    lines = [json.dumps({"_id": doc_id, "title": "", "text": text}) for doc_id, text in DOCUMENTS.items()]
+    (pets / "corpus.jsonl").write_text("\n".join(lines) + "\n")
+    lines = [json.dumps({"_id": query_id, "text": text}) for query_id, text in QUERIES.items()]
+    (pets / "queries.jsonl").write_text("\n".join(lines) + "\n")
+    lines = [f"{query_id}\t{doc_id}\t1" for query_id, doc_id in RELEVANT.items()]
+    (pets / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def limrank(folder):
+    def call(*arguments, code=0):
+        done = subprocess.run([sys.executable, "-m", "limrank", *arguments], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+        return done
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def first_stage(limrank):
+    limrank("index", "pets", "lucene")
+    limrank("retrieve", "pets/lucene", "pets", "--k", "5")
+    return "runs/pets/bm25.trec"
+
+
+def test_a_run_goes_to_its_natural_place_with_its_manifest(limrank, folder, first_stage):
+    manifest = json.loads((folder / f"{first_stage}.manifest.json").read_text())
+    assert manifest["command"] == "retrieve"
+    assert manifest["inputs"]["dataset"]["name"] == "pets"
+    assert manifest["parameters"]["k"] == 5
+    assert manifest["counts"]["queries"] == 3
+    assert "commit" in manifest["versions"] or not (folder / ".git").exists()
+
+
+def test_the_same_command_again_does_nothing_and_another_one_needs_force(limrank, folder, first_stage):
+    before = (folder / first_stage).stat().st_mtime_ns
+    assert "already there" in limrank("index", "pets", "lucene").stderr
+    limrank("retrieve", "pets/lucene", "pets", "--k", "5")
+    assert (folder / first_stage).stat().st_mtime_ns == before
+    refused = limrank("retrieve", "pets/lucene", "pets", "--k", "2", "--out", first_stage, code=1)
+    assert "k 5, not 2" in refused.stderr and "--force" in refused.stderr
+    assert (folder / first_stage).stat().st_mtime_ns == before
+
+
+def test_evaluate_prints_what_can_be_worked_out_by_hand(limrank, first_stage):
+    # q1: d1 first, q3: d5 first. q2: only d2 and d4 have the dog, d4 is the shorter one and so the first: three times 1.
+    scores = json.loads(limrank("evaluate", first_stage, "--dataset", "pets", "mrr", "P@1", "--json").stdout)
+    assert scores["means"] == {"MRR": 1.0, "P@1": 1.0}
+
+
+def test_rerank_keeps_the_documents_and_goes_on_from_its_calls_file(limrank, folder, first_stage):
+    out = "runs/pets/hash.trec"
+    command = ["rerank", first_stage, "pets", "--llm", "fake:hash", "--method", "pointwise", "--out", out]
+    limrank(*command)
+    once, calls = (folder / out).read_bytes(), (folder / f"{out}.calls.jsonl").read_bytes()
+    documents = sorted(line.split()[:3] for line in (folder / first_stage).read_text().splitlines())
+    assert sorted(line.split()[:3] for line in once.decode().splitlines()) == documents
+    assert calls.count(b"\n") == len(documents)
+    (folder / out).unlink()
+    manifest = json.loads(limrank(*command, "--json").stdout)
+    assert (folder / out).read_bytes() == once
+    assert (folder / f"{out}.calls.jsonl").read_bytes() == calls
+    assert manifest["counts"]["reused"] == len(documents)
+
+
+def test_a_failing_model_leaves_the_first_stage_order_and_exit_code_1(limrank, folder, first_stage):
+    out = "runs/pets/failing.trec"
+    command = ["rerank", first_stage, "pets", "--llm", "fake:fail rate=1", "--method", "pointwise", "--out", out]
+    done = limrank(*command, code=1)
+    assert "--max-failed" in done.stderr and "Traceback" not in done.stderr
+    order = [line.split()[:3] for line in (folder / first_stage).read_text().splitlines()]
+    assert [line.split()[:3] for line in (folder / out).read_text().splitlines()] == order
+    limrank(*command, "--max-failed", "99", "--force")
+
+
+def test_fuse_and_compare_read_what_the_others_wrote(limrank, folder, first_stage):
+    limrank("retrieve", "pets/lucene", "pets", "--k", "5", "--rm3", "--out", "runs/pets/rm3.trec")
+    limrank("fuse", first_stage, "runs/pets/rm3.trec", "--out", "runs/pets/fused.trec")
+    runs = [first_stage, "runs/pets/rm3.trec", "runs/pets/fused.trec"]
+    text = limrank("compare", *runs, "--dataset", "pets", "-m", "mrr").stdout
+    assert "bm25" in text and "fused" in text and "not significant" in text
+    json.loads(limrank("compare", *runs, "--dataset", "pets", "-m", "mrr", "--json").stdout)
+    assert "\\toprule" in limrank("compare", *runs, "--dataset", "pets", "-m", "mrr", "--format", "latex").stdout
+
+
+def test_show_prints_a_query_with_scores_texts_and_judgments(limrank, first_stage):
+    text = limrank("show", first_stage, "--query", "q3", "--dataset", "pets").stdout
+    assert "interest rates of banks" in text and "central banks raised" in text
+    shown = json.loads(limrank("show", first_stage, "--query", "q3", "--dataset", "pets", "--json").stdout)
+    assert (shown["documents"][0]["doc_id"], shown["documents"][0]["relevance"]) == ("d5", 1)
+
+
+def test_list_and_doctor_answer_in_json(limrank, folder, first_stage):
+    found = json.loads(limrank("list", "--json").stdout)
+    assert {"pointwise", "likelihood", "cross_encoder", "bi_encoder"} <= found["methods"].keys()
+    assert {"stdlib", "bright"} <= found["datasets"].keys()
+    assert first_stage in found["runs"] and "indexes/pets/lucene" in found["indexes"]
+    report = json.loads(limrank("doctor", "--json").stdout)
+    assert {"java", "torch", "device", "cache"} <= {finding["what"] for finding in report}
