@@ -90,18 +90,30 @@ def call(function: Callable[..., Any], *values: Any, options: Mapping[str, str],
         Unknown: The function has no such option.
         LimrankError: A value cannot be read as the option's type.
     """
+    return function(*values, **settle(function, options=options, what=what))
+
+
+def settle(function: Callable[..., Any], *, options: Mapping[str, str], what: str) -> dict[str, Any]:
+    """All options of a plug-in's function: those typed in, converted, and the defaults of the others.
+
+    Raises:
+        Unknown: The function has no such option.
+        LimrankError: A value cannot be read as the option's type.
+    """
     parameters = inspect.signature(function).parameters
     known = [name for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
     hints = typing.get_type_hints(function)
-    converted = {}
+    settled = {
+        name: parameters[name].default for name in known if parameters[name].default is not inspect.Parameter.empty
+    }
     for key, text in options.items():
         if key not in known:
             raise Unknown.among(f"option of {what}", key, known)
         try:
-            converted[key] = convert(text, hints.get(key, str))
+            settled[key] = convert(text, hints.get(key, str))
         except ValueError as error:
             raise LimrankError(f"option {key}={text} of {what}: {error}") from None
-    return function(*values, **converted)
+    return settled
 
 
 def convert(text: str, hint: Any) -> Any:
