@@ -22,8 +22,11 @@ class Dataset(Protocol):
         revision: What pins the content (a version, a commit, a hash); goes into every manifest.
     """
 
-    name: str
-    revision: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def revision(self) -> str: ...
 
     def documents(self) -> Iterator[Document]:
         """All documents in a fixed order, as a stream."""
@@ -54,7 +57,8 @@ def open_dataset(name: str) -> Dataset:
     """The dataset of this id or folder.
 
     The first part of an id names the module here that knows it (`bright/biology`, `stdlib`); a path to a folder is
-    read as BEIR, TREC or JSON lines; every other id is asked of ir_datasets.
+    read as BEIR, TREC or JSON lines (`FOLDER?split=dev` for other judgments than test); every other id is asked of
+    ir_datasets.
 
     Raises:
         Unknown: Nobody knows the id.
@@ -62,9 +66,9 @@ def open_dataset(name: str) -> Dataset:
     """
     from limrank.datasets import folder, irds
 
-    if Path(name).is_dir():
-        return cast(Dataset, folder.load(name))
+    if Path(folder.take_apart(name)[0]).is_dir() or name.startswith((".", "/", "~")):
+        return folder.load(name)
     first, _, rest = name.partition("/")
     if first in plugins.names("datasets") and first not in ("folder", "irds"):
         return cast(Dataset, plugins.find("datasets", first).load(rest))
-    return cast(Dataset, irds.load(name))
+    return irds.load(name)
