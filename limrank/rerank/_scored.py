@@ -1,0 +1,72 @@
+"""Rerankers that are a function of one query and its documents: no language model, no prompt, no requests.
+
+A query's scores are one line of the calls file, written before they are used; a killed run asks only for the queries
+that are missing, each of which is scored as a whole, so that the same batches give the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from limrank.llm._calls import Calls, Entry, digest
+from limrank.records import Query, contents
+from limrank.rerank._ranking import Job, Ranking, Verdict, check_mix, mixed, ranked
+
+Score = Callable[[str, Sequence[str]], Sequence[float]]
+
+
+class Scored:
+    """A `Reranker` made of a function from a query's text and its documents' texts to their scores.
+
+    Attributes:
+        name: The method's.
+        counts: `asked`: documents scored; `reused`: documents whose score was in the calls file.
+    """
+
+    def __init__(self, name: str, identity: str, score: Score, *, calls: Path | None, mix: float) -> None:
+        """Remember.
+
+        Args:
+            name: The method's.
+            identity: Everything that decides a score: model, revision, limits.
+            score: One number for each document; a number that is not finite is no verdict.
+            calls: Where scores are kept, or None.
+            mix: Weight of the score against the first stage, as in `mixed`.
+        """
+        check_mix(mix)
+        self.name = name
+        self.counts: Counter[str] = Counter()
+        self._identity, self._score, self._mix = identity, score, mix
+        self._calls = None if calls is None else Calls(calls)
+
+    def rerank(self, jobs: Iterable[Job]) -> Iterator[Ranking]:
+        """As `Reranker.rerank`, in the order of the jobs."""
+        for job in jobs:
+            verdicts = [
+                Verdict(None, "the model's output is not a finite number") if score is None else Verdict(score)
+                for score in self._scores(job)
+            ]
+            yield ranked(job, mixed(job, verdicts, self._mix))
+
+    def _scores(self, job: Job) -> list[float | None]:
+        query, texts = query_text(job.query), [contents(document) for document in job.documents]
+        key = digest(self.name, self._identity, query, texts)
+        if self._calls is not None and (known := self._calls.get(key)) is not None:
+            self.counts["reused"] += len(texts)
+            scores: list[float | None] = known["scores"]
+            return scores
+        scores = [score if math.isfinite(score) else None for score in map(float, self._score(query, texts))]
+        self.counts["asked"] += len(texts)
+        if self._calls is not None:
+            fields = {"query_id": job.query.query_id, "doc_ids": [document.doc_id for document in job.documents]}
+            status = {"status": "failed"} if None in scores else {}
+            self._calls.append([Entry(key, fields | {"scores": scores} | status)])
+        return scores
+
+
+def query_text(query: Query) -> str:
+    """The query's text, and its instruction after a space."""
+    return f"{query.text} {query.instruction}" if query.instruction else query.text
