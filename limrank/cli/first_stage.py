@@ -31,7 +31,7 @@ def index_(
     Args:
         dataset: An ir_datasets id, bright/<task>, stdlib, or a folder.
         kind: lucene (BM25) or faiss (dense); limrank list index-kinds
-        options: key=value of the kind: faiss takes model=, revision=, type=flat|hnsw|ivf|sq8, backend=torch|onnx|openvino, ...
+        options: key=value of the kind; faiss has model=, revision=, type=flat|hnsw|ivf|sq8, backend=torch|onnx|openvino
         out: The index folder; default: indexes/<dataset>/<kind>
         force: Build again, whatever is there.
         as_json: Print the manifest.

@@ -29,7 +29,7 @@ def evaluate(
 
     Args:
         run: A TREC run file, .gz or not.
-        measures: As trec_eval, ir_measures or ranx spell them: ndcg_cut_10, nDCG@10, ndcg@10; default: ndcg@10 map mrr recall@100
+        measures: As trec_eval, ir_measures or ranx spell them; default: ndcg@10 map mrr recall@100
         dataset: Whose judgments: an ir_datasets id, bright/<task>, stdlib, or a folder.
         qrels: Or a judgments file, TREC or BEIR.
         missing: A judged query that the run lacks counts 0 (trec_eval -c), or is skipped (as BRIGHT's own script does).

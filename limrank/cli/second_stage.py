@@ -49,8 +49,7 @@ def rerank(
         prompt: A shipped prompt or a TOML file; default: the method's own.
         mix: Weight of the model against the first stage, 0 to 1, both as z-scores; for methods that have it.
         depth: Documents per query that are reranked.
-        max_failed: Documents that may stay without a verdict; with more of them the run is written all the same, and the
-            exit code is 1.
+        max_failed: Documents that may stay without a verdict; with more, the run is written and the exit code is 1.
         name: What tables call the run; default: <run>+<method>
         out: The run file; default: runs/<dataset>/<name>.trec
         force: Rerank again, whatever is there; recorded answers are still used.
