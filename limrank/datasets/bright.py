@@ -1,9 +1,10 @@
 """BRIGHT (arXiv:2407.12883) by task, as its authors evaluate it: `bright/biology`, `bright/biology/gpt4`.
 
 A name is bright/TASK, or bright/TASK_long for the eight tasks with whole web pages as documents, and optionally the
-model whose reasoning replaces the query. ir_datasets downloads the files and checks their md5 sums. Two of its readings
-are corrected here: an excluded document is no judgment of -100 but one that must not be returned, and the text of a
-reasoning query is the column `query`, not `reasoning`, in which a human explains the answer (BRIGHT's run.py).
+model whose reasoning replaces the query. ir_datasets downloads the files and checks their md5 sums. Three of its
+readings are corrected here: an excluded document is no judgment of -100 but one that must not be returned, the gold
+documents of a long task are pages, and the text of a reasoning query is the column `query`, not `reasoning`, in which a
+human explains the answer (BRIGHT's run.py).
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class BrightDataset:
         self.task = task
         self.source = source
         self.name = f"bright/{task}{'_long' if long else ''}{f'/{source}' if source else ''}"
-        self._documents = irds.load(f"bright/{task.replace('_', '-')}{'-long' if long else ''}")
+        self._source = irds.find(f"bright/{task.replace('_', '-')}{'-long' if long else ''}")
+        self._documents = irds.IrdsDataset(self.name, self._source)
 
     @functools.cached_property
     def revision(self) -> str:
@@ -111,8 +113,9 @@ class BrightDataset:
 
     @functools.cached_property
     def _judged(self) -> dict[str, dict[str, int]]:
-        # A document that is gold and excluded at once would be a contradiction, and raises here as one.
-        return irds.unique(self._documents.judgments(), where=self.name)
+        # Not source.qrels_iter(): in ir_datasets 0.6.3 that is the queries' own, which gives the gold passages for the
+        # whole pages of a long task, too. A document that is gold and excluded at once raises here as a contradiction.
+        return irds.unique(self._source.qrels_handler(), where=self.name)
 
     def _texts(self, file: str) -> dict[str, str]:
         """Query texts by id, from the column `query` of one of the task's files."""

@@ -103,14 +103,8 @@ class IrdsDataset:
             Mismatch: The collection has no judgments, or two that contradict each other.
             LimrankError: A file cannot be had; the message says what to do.
         """
-        return Qrels(unique(self.judgments(), where=self.name), name=self.name)
-
-    def judgments(self) -> Iterator[tuple[str, str, int]]:
-        """(query_id, doc_id, relevance) as ir_datasets gives them, repeats included."""
         self._need("qrels", "judgments")
-        with explained(self.name):
-            for record in self._source.qrels_iter():
-                yield str(record.query_id), str(record.doc_id), int(record.relevance)
+        return Qrels(unique(self._source, where=self.name), name=self.name)
 
     def excluded(self) -> Mapping[str, frozenset[str]]:
         """Nothing is kept from being found."""
@@ -132,10 +126,15 @@ def load(name: str) -> IrdsDataset:
         Unknown: There is none; the nearest ids are suggested.
         LimrankError: Its description cannot be downloaded.
     """
+    return IrdsDataset(name, find(name))
+
+
+def find(name: str) -> Any:
+    """ir_datasets' own object of this id; raises as `load` does."""
     irds = library()
     try:
         with explained(name):
-            return IrdsDataset(name, irds.load(name))
+            return irds.load(name)
     except KeyError:
         known = [*irds.registry, *(own for own in plugins.names("datasets") if own not in ("folder", "irds"))]
         if difflib.get_close_matches(name, known, n=1, cutoff=0.6):
@@ -185,20 +184,22 @@ def text_of(record: Any, *, where: str) -> str:
     return "\n".join(map(str, texts))
 
 
-def unique(judgments: Iterable[tuple[str, str, int]], *, where: str) -> dict[str, dict[str, int]]:
-    """Judgments by query and document, each once, in the order of their first mention.
+def unique(source: Any, *, where: str) -> dict[str, dict[str, int]]:
+    """ir_datasets' judgments by query and document, each once, in the order of their first mention.
 
     Raises:
         Mismatch: The same document is judged twice, differently, for one query.
     """
     found: dict[str, dict[str, int]] = {}
-    for query_id, doc_id, relevance in judgments:
-        first = found.setdefault(query_id, {}).setdefault(doc_id, relevance)
-        if first != relevance:
-            raise Mismatch(
-                f"{where}: query {query_id!r} judges document {doc_id!r} as {first} and as {relevance} "
-                "(by subtopic or passage?); write the judgments that you mean to a file and use that"
-            )
+    with explained(where):
+        for record in source.qrels_iter():
+            by_doc = found.setdefault(str(record.query_id), {})
+            first = by_doc.setdefault(str(record.doc_id), int(record.relevance))
+            if first != record.relevance:
+                raise Mismatch(
+                    f"{where}: query {record.query_id!r} judges document {record.doc_id!r} as {first} and as "
+                    f"{record.relevance} (by subtopic or passage?); write the judgments that you mean to a file"
+                )
     return found
 
 
@@ -243,7 +244,7 @@ def reason(error: BaseException) -> str:
         # ir_datasets: ("All download sources failed", [(source, error), ...])
         return f"{error.args[0]}: {', '.join(reason(cause) for _, cause in error.args[1])}"
     url = getattr(getattr(error, "request", None), "url", None)
-    if url and not getattr(error, "response", None):
+    if url and getattr(error, "response", None) is None:
         return f"{type(error).__name__} at {url}"
     if isinstance(error, FileNotFoundError):
         return f"{error.filename or error} is not there"
