@@ -76,16 +76,16 @@ class Corpus:
         return {doc_id: found[doc_id] for doc_id in wanted}
 
     def fingerprint(self) -> str:
-        """sha256, of the whole file or of its size and samples; says which."""
+        """sha256 of the whole file, or of samples and then its size as well; says which."""
         size = self.path.stat().st_size
         if size <= SAMPLED:
             return sha256(self.path)[:12]
-        digest = hashlib.sha256(str(size).encode())
+        digest = hashlib.sha256()
         with open_read_raw(self.path) as file:
             for block in range(BLOCKS):
                 file.seek((size - BLOCK) * block // (BLOCKS - 1))
                 digest.update(file.read(BLOCK))
-        return f"{digest.hexdigest()[:12]} (of its size, {size}, and {BLOCKS} samples of 1 MiB)"
+        return f"{digest.hexdigest()[:12]} ({BLOCKS} samples of 1 MiB of {size} bytes)"
 
     def _scan(self, wanted: dict[str, None]) -> dict[str, Document]:
         found: dict[str, Document] = {}
@@ -103,11 +103,10 @@ class Corpus:
 
         keys = np.fromiter(map(hash, wanted), np.int64, len(wanted))
         places = self._places
-        # Two ids may share a hash, so everything between left and right is read and its id compared.
+        # Two ids may share a hash, so everything between left and right is read; lookup picks by id.
         left = np.searchsorted(places.hashes, keys, side="left")
         right = np.searchsorted(places.hashes, keys, side="right")
         offsets = sorted({int(places.offsets[i]) for start, end in zip(left, right) for i in range(start, end)})
-        asked = set(wanted)
         found: dict[str, Document] = {}
         with open_read(self.path) as file:
             for offset in offsets:
@@ -118,8 +117,7 @@ class Corpus:
                 except BadFile:
                     # Only now is the line's number worth a pass.
                     document = _lines.document(self.path, self._line_number(offset), line)
-                if document.doc_id in asked:
-                    found[document.doc_id] = document
+                found[document.doc_id] = document
         return found
 
     def _line_number(self, offset: int) -> int:

@@ -280,7 +280,7 @@ def test_the_revision_of_a_big_corpus_samples_it_and_says_so(beir: Path, monkeyp
     corpus = beir / "corpus.jsonl"
     content = corpus.read_bytes()
     before = open_dataset(str(beir)).revision
-    assert f"(of its size, {len(content)}, and 3 samples" in before
+    assert f"(3 samples of 1 MiB of {len(content)} bytes)" in before
     for change in (content + b" ", b" " + content[1:], content[:-1] + b" "):
         corpus.write_bytes(change)
         assert open_dataset(str(beir)).revision != before
