@@ -202,11 +202,11 @@ class Tokens:
         """Where to cut so that text[start:stop] is not read as the control token i; empty where it may be."""
         for begin, end in spans:
             if start < end and begin < stop:
-                if i == self.unknown and text[start:stop] != self.tokenizer.unk_token:
+                if stop - start > 1:
+                    return {max(start + 1, begin)}
+                if i == self.unknown:
                     return set()  # a character that the vocabulary lacks, not a command
-                if stop - start < 2:
-                    raise Unencodable(f"the character {text[start:stop]!r} is a control token of this tokenizer")
-                return {max(start + 1, begin)}
+                raise Unencodable(f"the character {text[start:stop]!r} is a control token of this tokenizer")
         return set()
 
     def _continuation(self, tail: tuple[Part, ...], choice: Part) -> list[int]:
