@@ -283,3 +283,8 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     left = iter(items)
     while batch := list(itertools.islice(left, size)):
         yield batch
+
+
+def cores() -> int:
+    """For kinds: the processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,7 +7,6 @@ through a query parser, so punctuation means nothing and any length is fine. Kno
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +17,7 @@ from limrank.errors import LimrankError, Mismatch
 from limrank.manifest import Manifest
 from limrank.progress import Track
 from limrank.records import Document, Query, ScoredDoc, contents
-from limrank.retrieve import Contents, batches, search_without
+from limrank.retrieve import Contents, batches, cores, search_without
 from limrank.retrieve._jvm import java_class
 
 BATCH = 2000  # documents handed to Lucene at a time; it indexes them with all cores
@@ -42,7 +41,7 @@ def build(dataset: Dataset, folder: Path, track: Track, *, docvectors: bool = Tr
         LimrankError: Lucene did not take all documents.
     """
     vectors = ["-storeDocvectors"] if docvectors else []
-    arguments = ["-collection", "JsonCollection", "-input", "", "-index", str(folder), "-threads", str(_cores())]
+    arguments = ["-collection", "JsonCollection", "-input", "", "-index", str(folder), "-threads", str(cores())]
     indexer = java_class("io.anserini.index.SimpleIndexer")([*arguments, *vectors])
     heap = java_class("java.lang.Runtime").getRuntime().maxMemory() / 2**20
     # Anserini asks for 2 GiB, whatever the heap is.
@@ -152,7 +151,7 @@ class LuceneRetriever:
         from jnius import JavaException
 
         try:
-            found = self._searcher.batch_search(self._generator, texts, numbers, depth, _cores())
+            found = self._searcher.batch_search(self._generator, texts, numbers, depth, cores())
             answer: dict[str, Rows] = json.loads(bytes(self._json.writeValueAsBytes(found)))
         except JavaException as error:
             raise LimrankError(f"Lucene cannot search {len(queries)} queries {depth} deep: {error}") from error
@@ -178,7 +177,3 @@ def _falling(rows: Rows) -> list[ScoredDoc]:
         lowest = min(lowest, row["score"])
         ranking.append(ScoredDoc(row["docid"], lowest))
     return ranking
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
