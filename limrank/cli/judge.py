@@ -21,7 +21,7 @@ def evaluate(
     *measures: str,
     dataset: DatasetName = "",
     qrels: str = "",
-    missing: Literal["zero", "skip"] = "zero",
+    missing: Literal["zero", "skip", "error"] = "zero",
     per_query: Annotated[bool, Parameter(negative=())] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -32,23 +32,21 @@ def evaluate(
         measures: As trec_eval, ir_measures or ranx spell them; default: ndcg@10 map mrr recall@100
         dataset: Whose judgments: an ir_datasets id, bright/<task>, stdlib, or a folder.
         qrels: Or a judgments file, TREC or BEIR.
-        missing: A judged query that the run lacks counts 0 (trec_eval -c), or is skipped (as BRIGHT's own script does).
+        missing: A judged query that the run lacks counts 0 (trec_eval -c), is skipped (as BRIGHT's own script does), or
+            is an error.
         per_query: Print every query's values, too.
         as_json: For programs.
     """
+    from limrank.evaluate import DEFAULT
     from limrank.evaluate import evaluate as score
     from limrank.run import Run
 
     judged, identity = judgments(dataset, qrels)
-    scores = score(Run.read(run), judged, measures, missing=missing)
+    scores = score(Run.read(run), judged, measures or DEFAULT, missing=missing)
     for text in scores.warnings():
         note(text)
     if as_json:
-        emit_json(
-            scores.to_json() | {"qrels": identity}
-            if per_query
-            else scores.to_json(per_query=False) | {"qrels": identity}
-        )
+        emit_json(scores.to_json(per_query=per_query) | {"qrels": identity})
         return
     names = list(scores.means)
     rows = (
@@ -68,6 +66,7 @@ def compare(
     test: Literal["t", "randomization"] = "t",
     correction: Literal["holm", "bonferroni", "bh", "none"] = "holm",
     alpha: float = 0.05,
+    missing: Literal["zero", "skip", "error"] = "zero",
     seed: int = 0,
     style: Annotated[Literal["table", "markdown", "latex", "json"], Parameter(name="--format")] = "table",
     out: Path | None = None,
@@ -84,11 +83,13 @@ def compare(
         test: Paired t-test, or a sign-flip randomisation test.
         correction: Over all pairs and measures of the table.
         alpha: A corrected p below it is called significant.
+        missing: A judged query that a run lacks counts 0, is skipped for all runs, or is an error.
         seed: Of the bootstrap and the randomisation test.
         style: How the result is printed.
         out: Write it to this file as well.
         as_json: The same as --format json.
     """
+    from limrank.evaluate import DEFAULT
     from limrank.evaluate import compare as test_pairs
     from limrank.evaluate.tables import render
     from limrank.files import write_text
@@ -100,11 +101,12 @@ def compare(
     comparison = test_pairs(
         [Run.read(run) for run in runs],
         judged,
-        measures or (),
+        measures or DEFAULT,
         baseline=baseline or None,
         test=test,
         correction=correction,
         alpha=alpha,
+        missing=missing,
         seed=seed,
     )
     text = render(comparison, "json" if as_json else style)
