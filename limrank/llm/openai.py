@@ -1,0 +1,276 @@
+"""Models behind any OpenAI-compatible server, one or many: `openai:MODEL url=http://a:8000/v1,http://b:8000/v1`.
+
+With vLLM's additions, labels are asked for by token id and come from the full distribution. Of other servers the most
+probable tokens are asked for; a label that is not among them is unknown, and its request fails. With `tokenizer=MODEL`
+prompts go out as token ids: then untrusted text cannot become a control token, chat can be continued, and over-long
+passages are shortened. Without it, control tokens in untrusted text are broken by a space (`< |im_end|>`), and an
+over-long prompt fails.
+
+Keys come from the environment only. All endpoints must serve the same model; an answer does not depend on which of
+them gave it. A thought that a server ends at a stop string without saying so (`stop_reason`) ends with
+`finish_reason` "eos", and its text lacks the stop string.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Literal, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+from limrank.errors import LimrankError
+from limrank.extras import require
+from limrank.llm import Delivery
+from limrank.llm import _wire as wire
+from limrank.llm._calls import digest
+from limrank.llm._endpoints import Endpoints
+from limrank.llm._http import Http
+from limrank.llm._served import Served, Session
+from limrank.llm._tokens import Encoded, Tokens, Unencodable
+from limrank.llm._weights import find
+from limrank.records import Part, Request, Response
+
+OPENAI = "https://api.openai.com/v1"
+Dialect = Literal["auto", "vllm", "plain"]
+# Requests pulled beyond the slots, so that an endpoint can be given another query than its neighbour.
+AHEAD = 128
+
+T = TypeVar("T")
+
+
+def load(
+    model: str,
+    *,
+    url: tuple[str, ...] = (OPENAI,),
+    key_env: str = "",
+    tokenizer: str = "",
+    max_length: int = 0,
+    dialect: Dialect = "auto",
+    top_logprobs: int = 20,
+    body: str = "",
+    served_as: str = "",
+    concurrency: int = 8,
+    timeout: float = 600.0,
+    retries: int = 5,
+    backoff: float = 0.5,
+) -> OpenAI:
+    """A model of one or many servers; nothing is asked before the first question.
+
+    Args:
+        model: The name under which it is served.
+        url: Base URLs; where one has no path, `/v1` is added.
+        key_env: Environment variable with the key; default is OPENAI_API_KEY for OpenAI's own server, else none.
+        tokenizer: The served model's tokenizer, as a model of the backend `transformers`; needed for choices of more
+            than one token, and for labels in chat by id.
+        max_length: With tokenizer: tokens of prompt and answer; longer prompts lose the end of the passage.
+        dialect: `vllm` has logprob_token_ids and allowed_token_ids, `plain` has not; `auto` asks.
+        top_logprobs: The most probable tokens to be told where labels cannot be asked for by id.
+        body: A JSON object merged into every question; null takes a field out.
+        served_as: The model's name in the server's answers, where it is not `model`.
+        concurrency: Questions that one server is asked at a time.
+        timeout: Seconds for one question, from first byte to last.
+        retries: How often a question without an answer is asked again.
+        backoff: Seconds before the first of them; each further pause is twice as long, up to a minute.
+
+    Raises:
+        LimrankError: A value is out of range, or a key is missing, or part of a URL.
+        MissingExtra: A package is not installed.
+    """
+    if not model:
+        raise LimrankError("openai needs the name of a model, as in openai:MODEL url=http://localhost:8000/v1")
+    for name, value, least in (
+        ("concurrency", concurrency, 1),
+        ("retries", retries, 0),
+        ("top_logprobs", top_logprobs, 1),
+        ("max_length", max_length, 0),
+    ):
+        if value < least:
+            raise LimrankError(f"{name}={value}: expected {least} or more")
+    for name, seconds in (("timeout", timeout), ("backoff", backoff)):
+        if not 0 < seconds < float("inf"):
+            raise LimrankError(f"{name}={seconds}: expected seconds, more than 0")
+    if max_length and not tokenizer:
+        raise LimrankError(f"max_length={max_length}: tokens can be counted only with tokenizer=MODEL")
+    require("httpx2", needed_for="the openai backend")
+    urls = tuple(dict.fromkeys(map(_base, url)))
+    if not urls:
+        raise LimrankError("url: expected one or more, as in url=http://localhost:8000/v1")
+    official = any(urlsplit(one).hostname == urlsplit(OPENAI).hostname for one in urls)
+    key_env = key_env or ("OPENAI_API_KEY" if official else "")
+    tokens = _tokens(tokenizer) if tokenizer else None
+    style = wire.Style(model, vllm=dialect == "vllm", official=official, top_logprobs=top_logprobs, extra=_object(body))
+    options = {
+        "tokenizer": digest(tokens.backend.to_str(), tokens.tokenizer.chat_template).hex()[:12] if tokens else "",
+        "max_length": max_length,
+        "dialect": "" if dialect == "auto" else dialect,
+        "top_logprobs": "" if top_logprobs == 20 else top_logprobs,
+        "body": json.dumps(style.extra, sort_keys=True) if style.extra else "",
+    }
+    name = " ".join([f"openai:{model}", *(f"{key}={value}" for key, value in options.items() if value)])
+    http = functools.partial(Http, key=_key(key_env), key_env=key_env, timeout=timeout)
+    endpoints = functools.partial(Endpoints, urls, concurrency=concurrency, retries=retries, backoff=backoff)
+    served = Served(style, served_as or model, find_dialect=dialect == "auto" and not official)
+    room = concurrency * len(urls) + (AHEAD if len(urls) > 1 else 0)
+    return OpenAI(name, functools.partial(Session, served, http, endpoints), tokens, max_length or sys.maxsize, room)
+
+
+class OpenAI:
+    """As `LLM`; made by `load`. Answers are deliveries of their own, in the order in which they come."""
+
+    def __init__(
+        self, name: str, session: Callable[[], Session], tokens: Tokens | None, max_length: int, room: int
+    ) -> None:
+        """Ask up to `room` questions at a time, all in one session per `generate`."""
+        self.name = name
+        self._session, self._tokens, self._max_length, self._room = session, tokens, max_length, room
+
+    def generate(self, feed: Iterator[Request | None]) -> Iterator[Delivery]:
+        """As `LLM.generate`; stops its thread and closes its connections when it ends or is closed."""
+        with Background(self._session) as background:
+            asked = answered = 0
+            ended = False
+            while True:
+                batch: list[Asked] = []
+                while not ended and asked - answered < self._room:
+                    request = next(feed, self)
+                    ended = request is self
+                    if not isinstance(request, Request):
+                        break
+                    try:
+                        batch.append(Asked(asked, request, self._encoded(request)))
+                    except Unencodable as error:
+                        background.answers.put((asked, Response(status="failed", error=str(error))))
+                    asked += 1
+                background.ask(batch)
+                if asked == answered:
+                    return
+                position, response = background.answers.get()
+                answered += 1
+                if isinstance(response, BaseException):
+                    raise response
+                yield [(position, self._trimmed(response))]
+
+    def _encoded(self, request: Request) -> Encoded | None:
+        if self._tokens is None:
+            return None
+        after = request.after
+        if after is not None and not after.token_ids:
+            ids = tuple(self._tokens.ids([Part(after.text, trusted=True)]))
+            request = request._replace(after=after._replace(token_ids=ids))
+        return self._tokens.encode(request, self._max_length)
+
+    def _trimmed(self, response: Response) -> Response:
+        """Without token ids that are not those of the text, such as an end-of-text token."""
+        if self._tokens is None:
+            return response._replace(token_ids=())
+        for ids in (response.token_ids, response.token_ids[:-1]):
+            if self._tokens.tokenizer.decode(ids, clean_up_tokenization_spaces=False) == response.text:
+                return response._replace(token_ids=ids)
+        return response._replace(token_ids=())
+
+
+class Background:
+    """A session in an event loop in a thread of its own, which ends with the block."""
+
+    def __init__(self, session: Callable[[], Session]) -> None:
+        self.answers: queue.SimpleQueue[tuple[int, Response | BaseException]] = queue.SimpleQueue()
+        self._make, self._loop = session, asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="limrank-openai", daemon=True)
+
+    def __enter__(self) -> Background:
+        self._thread.start()
+        self._session = self._run(self._open())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._run(self._close())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def ask(self, batch: list[Asked]) -> None:
+        """Begin to ask; each answer, or the error that ends everything, will be in `answers`."""
+        self._loop.call_soon_threadsafe(self._begin, batch)
+
+    def _begin(self, batch: list[Asked]) -> None:
+        for asked in batch:
+            task = self._loop.create_task(self._session.answer(asked.request, asked.encoded))
+            self._tasks.add(task)
+            task.add_done_callback(functools.partial(self._done, asked.position))
+
+    def _done(self, position: int, task: asyncio.Task[Response]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            self.answers.put((position, task.exception() or task.result()))
+
+    async def _open(self) -> Session:
+        self._tasks: set[asyncio.Task[Response]] = set()
+        return self._make()
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._session.close()
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+class Asked(NamedTuple):
+    """A request under way, with its prompt as token ids where there is a tokenizer."""
+
+    position: int
+    request: Request
+    encoded: Encoded | None
+
+
+def _base(url: str) -> str:
+    """The URL below which the server's paths are."""
+    parts = urlsplit(url)
+    shown = f"{parts.scheme}://{parts.hostname}"
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise LimrankError("url: expected http://HOST:PORT/v1 or https://...")
+    # It would end up in manifests and messages.
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise LimrankError(
+            f"url={shown}...: leave user, password and anything behind ? out; a key comes from key_env=..."
+        )
+    return url.rstrip("/") if parts.path.strip("/") else url.rstrip("/") + "/v1"
+
+
+def _key(key_env: str) -> str:
+    key = os.environ.get(key_env, "").strip() if key_env else ""
+    if key_env and not key:
+        raise LimrankError(f"the environment variable {key_env} is not set; it should hold the server's key")
+    if not all("!" <= character <= "~" for character in key):
+        raise LimrankError(f"the environment variable {key_env} holds characters that no key has")
+    return key
+
+
+def _object(body: str) -> dict[str, Any]:
+    try:
+        read = json.loads(body or "{}")
+    except ValueError as error:
+        raise LimrankError(f"body={body}: not JSON ({error})") from None
+    if not isinstance(read, dict):
+        raise LimrankError(f'body={body}: expected a JSON object, as in {{"reasoning_effort": "low"}}')
+    return read
+
+
+def _tokens(tokenizer: str) -> Tokens:
+    transformers = require("transformers")
+    weights = find(tokenizer)
+    place: dict[str, Any] = {"revision": weights.revision}
+    if weights.gguf:
+        place = {"gguf_file": weights.gguf.name}
+    location = str(weights.gguf.parent) if weights.gguf else weights.location
+    return Tokens(transformers.AutoTokenizer.from_pretrained(location, **place))
