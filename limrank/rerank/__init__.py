@@ -147,7 +147,7 @@ def rerank(run: Run, dataset: Dataset, reranker: Reranker, *, depth: int = 100, 
     for query_id, documents in track(reranker.rerank(jobs), label="rerank", total=len(kept)):
         first_stage = kept[query_id]
         _check_documents(reranker, query_id, documents, first_stage[:depth])
-        rankings[query_id] = _scored(documents, first_stage)
+        rankings[query_id] = _with_scores(documents, first_stage)
         missing = [Failure(query_id, doc.doc_id, doc.error or "no verdict") for doc in documents if doc.score is None]
         failures += missing[: EXAMPLES - len(failures)]
         counts["documents"] += len(documents)
@@ -204,7 +204,7 @@ def _check_documents(reranker: Reranker, query_id: str, documents: tuple[Judged,
         )
 
 
-def _scored(documents: tuple[Judged, ...], first_stage: list[ScoredDoc]) -> list[tuple[str, float]]:
+def _with_scores(documents: tuple[Judged, ...], first_stage: list[ScoredDoc]) -> list[tuple[str, float]]:
     """All documents of the query with strictly decreasing float32 scores, made up only where nobody gave one."""
     import numpy as np
 
