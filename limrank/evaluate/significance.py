@@ -1,0 +1,150 @@
+"""Is a difference more than chance? Tests on paired per-query values, corrections and bootstrap intervals.
+
+Arrays in, numbers out: rows are queries, columns whatever is compared. Every random draw comes from a seed, and the
+same seed gives the same numbers. Knows nothing of runs, measures or tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
+
+from limrank.errors import Unknown
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+
+Test: TypeAlias = Literal["t", "randomization"]
+Correction: TypeAlias = Literal["holm", "bonferroni", "bh", "none"]
+
+# A difference below this is a tie: the values are sums of a few fractions, and their last digits depend on the order.
+TIE = 1e-9
+# Random numbers drawn at once; bounds the memory and decides, with the seed, what is drawn.
+CHUNK = 2_000_000
+
+
+def paired_tests(
+    ours: Floats, theirs: Floats, *, test: Test = "t", samples: int = 10_000, seed: int = 0
+) -> list[float]:
+    """The two-sided p-value of each column: how likely is a mean difference this large if neither is better?
+
+    Args:
+        ours: One row per query, one column per measure.
+        theirs: Of the same shape, the same queries.
+        test: "t" is the paired t-test; "randomization" flips the sign of every query's difference at random.
+        samples: Random sign assignments.
+        seed: Of the sign assignments.
+
+    Returns:
+        One p per column; 1 where no value differs, or where there is one query only: nothing can be said then.
+    """
+    if test not in get_args(Test):
+        raise Unknown.among("significance test", test, get_args(Test))
+    if test == "randomization":
+        return [sign_flip(column, samples=samples, seed=seed) for column in (ours - theirs).T]
+    from limrank.evaluate._ranx import paired_t_tests
+
+    return paired_t_tests(ours, theirs)
+
+
+def sign_flip(differences: Floats, *, samples: int = 10_000, seed: int = 0) -> float:
+    """The p-value of the paired randomisation test on the mean of these differences.
+
+    If neither of two systems is better, each query's difference could as well have the other sign. p is the share of
+    sign assignments whose mean is at least as far from 0 as the observed one: of all of them where there are no more
+    than `samples`, else of `samples` random ones and the observed one, (b + 1) / (samples + 1), which is never 0.
+
+    Source: Fisher 1935; Smucker, Allan, Carterette, CIKM 2007; the + 1: Phipson, Smyth 2010, arXiv:1603.05766.
+    """
+    import numpy as np
+
+    # Queries without a difference change no sum, so they need no signs.
+    kept = differences[np.abs(differences) > TIE]
+    observed = abs(kept.sum()) - TIE
+    if 2 ** len(kept) <= samples:
+        codes = np.arange(2 ** len(kept))[:, None] >> np.arange(len(kept))
+        return float(np.mean(np.abs((1.0 - 2.0 * (codes & 1)) @ kept) >= observed))
+    random, extreme = np.random.default_rng(seed), 0
+    for size in _chunks(samples, len(kept)):
+        signs = random.integers(0, 2, size=(size, len(kept)), dtype=np.int8) * 2.0 - 1.0
+        extreme += int((np.abs(signs @ kept) >= observed).sum())
+    return (extreme + 1) / (samples + 1)
+
+
+def bootstrap_means(values: Floats, *, samples: int = 10_000, seed: int = 0) -> Floats:
+    """Column means of `samples` resamplings of the rows, with replacement; one row per resampling.
+
+    All columns are resampled together, so that differences of columns are paired.
+
+    Source: Efron 1979; for retrieval: Sakai, SIGIR 2006.
+    """
+    import numpy as np
+
+    rows, random, means = len(values), np.random.default_rng(seed), []
+    for size in _chunks(samples, rows):
+        drawn = random.integers(0, rows, size=(size, rows)) + rows * np.arange(size)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows)
+        means.append(counts @ values / rows)
+    return np.concatenate(means)
+
+
+def interval(sampled: Floats, *, confidence: float = 0.95) -> tuple[Floats, Floats]:
+    """Lower and upper end, per column, of the middle `confidence` of bootstrapped values (the percentile interval)."""
+    import numpy as np
+
+    low, high = np.quantile(sampled, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    return low, high
+
+
+def correct(p_values: Sequence[float], *, method: Correction = "holm") -> list[float]:
+    """The p-values that hold for the whole family: compare them with alpha as if there were one test only.
+
+    Args:
+        p_values: Of all tests of one table, in any order.
+        method: "holm" and "bonferroni" bound the chance of any false claim, Holm being never weaker; "bh"
+            (Benjamini-Hochberg) bounds the expected share of false claims; "none" returns them as they are.
+
+    Source: Holm 1979; Benjamini, Hochberg 1995.
+    """
+    if method not in get_args(Correction):
+        raise Unknown.among("correction", method, get_args(Correction))
+    count = len(p_values)
+    if method == "none":
+        return list(p_values)
+    if method == "bonferroni":
+        return [min(1.0, count * p) for p in p_values]
+    # Holm steps down from the smallest p and keeps the largest so far; Benjamini-Hochberg steps up from the largest.
+    order = sorted(range(count), key=p_values.__getitem__, reverse=method == "bh")
+    corrected, bound = [0.0] * count, 1.0 if method == "bh" else 0.0
+    for step, i in enumerate(order):
+        if method == "bh":
+            bound = min(bound, p_values[i] * count / (count - step))
+        else:
+            bound = max(bound, min(1.0, p_values[i] * (count - step)))
+        corrected[i] = bound
+    return corrected
+
+
+class Counts(NamedTuple):
+    """Queries on which one is better than, equal to (within 1e-9) and worse than the other."""
+
+    wins: int
+    ties: int
+    losses: int
+
+
+def wins_ties_losses(ours: Floats, theirs: Floats) -> Counts:
+    """On how many queries ours is better, equal and worse."""
+    differences = ours - theirs
+    wins, losses = int((differences > TIE).sum()), int((differences < -TIE).sum())
+    return Counts(wins, len(differences) - wins - losses, losses)
+
+
+def _chunks(samples: int, columns: int) -> Iterator[int]:
+    """Sizes that sum to `samples`, each of at most CHUNK numbers."""
+    size = max(1, CHUNK // columns)
+    while samples > 0:
+        yield min(size, samples)
+        samples -= size
