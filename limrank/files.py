@@ -9,8 +9,9 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, BinaryIO, cast
 
 from limrank.errors import BadFile
 
@@ -114,18 +115,18 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def sha256(path: Path) -> str:
-    """Hex digest of the file's bytes."""
-    with open_read_raw(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def open_read_raw(path: Path) -> IO[bytes]:
+def open_read_raw(path: Path) -> BinaryIO:
     """The file's own bytes, packed or not."""
     try:
         return open(path, "rb")
     except FileNotFoundError:
         raise BadFile(f"{path}: no such file") from None
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of the file's own bytes."""
+    with open_read_raw(path) as file:
+        return hashlib.file_digest(cast(BufferedReader, file), "sha256").hexdigest()
 
 
 def cache_folder() -> Path:

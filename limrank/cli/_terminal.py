@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ def _counted(items: Iterable[T], label: str) -> Iterator[T]:
     note(f"{label}: {count} in {time.monotonic() - start:.1f} s")
 
 
-def table(columns: list[str], rows: Iterable[Iterable[object]], *, title: str = "") -> None:
+def table(columns: list[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
     """Rows under headings on stdout; the first column is left-aligned, numbers to the right."""
     from rich.console import Console
     from rich.table import Table

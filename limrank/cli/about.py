@@ -183,7 +183,8 @@ def _show_dataset(name: str, *, query: str, as_json: bool) -> None:
             emit_json({**found._asdict(), "qrels": judged})
         else:
             print(f"{found.query_id}: {found.text}" + (f"\n{found.instruction}" if found.instruction else ""))
-            table(["document", "relevance"], sorted(judged.items(), key=lambda item: -item[1]))
+            best_first = sorted(judged, key=lambda doc_id: -judged[doc_id])
+            table(["document", "relevance"], ([doc_id, judged[doc_id]] for doc_id in best_first))
         return
     qrels = dataset.qrels()
     about = {
@@ -198,7 +199,7 @@ def _show_dataset(name: str, *, query: str, as_json: bool) -> None:
     if as_json:
         emit_json(about)
     else:
-        table(["", ""], about.items())
+        table(["", ""], list(about.items()))
 
 
 def doctor(*, as_json: AsJson = False) -> int:
