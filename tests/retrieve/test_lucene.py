@@ -1,15 +1,14 @@
-import json
 import math
-import os
 import random
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from limrank.datasets import open_dataset
 from limrank.errors import LimrankError, Mismatch, Unknown
 from limrank.records import Document, Query
-from limrank.retrieve import index, open_index, retrieve
+from limrank.retrieve import index, retrieve
 from limrank.retrieve._jvm import java_class
 from limrank.run import Run
 
@@ -25,15 +24,13 @@ ANIMALS = [
 
 
 class Collection:
-    def __init__(self, documents, name="made-up", revision="1", queries=()):
-        self.name, self.revision = name, revision
-        self._documents, self._queries = documents, queries
+    name, revision = "made-up", "1"
+
+    def __init__(self, documents):
+        self._documents = documents
 
     def documents(self):
         yield from self._documents
-
-    def queries(self):
-        yield from self._queries
 
 
 def built(tmp_path, documents, **options):
@@ -52,7 +49,7 @@ def animals(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alike(tmp_path_factory):
-    """300 documents that score the same, then 100 that score a little less: the word is the same, the document longer."""
+    """300 documents that score the same, then 100 longer ones that score a little less."""
     documents = [Document(f"a{i:03}", "zebra stripes") for i in range(300)]
     documents += [Document(f"b{i:03}", "zebra stripes grass") for i in range(100)]
     return built(tmp_path_factory.mktemp("alike"), documents)
@@ -208,7 +205,7 @@ def test_bm25_of_one_word_by_hand(animals):
 
 
 def bm25_both_sides(query, corpus, k1=0.9, b=0.4):
-    """Both query and documents as vectors of idf * tf / (tf + k1 (1 - b + b length / mean)); the score is their product."""
+    """Query and documents as vectors of idf * tf / (tf + k1 (1 - b + b length / mean)); the score is their product."""
     mean = sum(map(len, corpus.values())) / len(corpus)
     df = Counter(word for words in corpus.values() for word in set(words))
 
@@ -247,26 +244,15 @@ def test_query_side_bm25_differs_from_bm25_where_a_word_is_repeated(animals):
 # cross-checks and golden values
 
 
-def collection(name):
-    folder = DATA / name
-    if not folder.exists():
-        pytest.skip(f"{folder} is not there")
-    corpus = [json.loads(line) for line in open(folder / "corpus.jsonl", encoding="utf-8")]
-    queries = [json.loads(line) for line in open(folder / "queries.jsonl", encoding="utf-8")]
-    return Collection(
-        [Document(row["_id"], row["text"], row.get("title", "")) for row in corpus],
-        name=name,
-        queries=[Query(row["_id"], row["text"]) for row in queries],
-    )
-
-
 @pytest.fixture(scope="module")
 def indexed(tmp_path_factory):
     made = {}
 
     def get(name):
         if name not in made:
-            dataset = collection(name)
+            if not (DATA / name).exists():
+                pytest.skip(f"{DATA / name} is not there")
+            dataset = open_dataset(str(DATA / name))
             made[name] = dataset, index(dataset, out=tmp_path_factory.mktemp(name) / "lucene").path
         return made[name]
 
@@ -316,10 +302,3 @@ def test_golden_scores(indexed, name, options, ndcg, mean_average_precision):
     scores = evaluator.evaluate({q: {scored.doc_id: scored.score for scored in run[q]} for q in run})
     assert sum(s["ndcg_cut_10"] for s in scores.values()) / len(scores) == pytest.approx(ndcg, abs=5e-4)
     assert sum(s["map"] for s in scores.values()) / len(scores) == pytest.approx(mean_average_precision, abs=5e-4)
-
-
-def test_all_cores_are_used(monkeypatch, tmp_path):
-    from limrank.retrieve import lucene
-
-    assert lucene._cores() == len(os.sched_getaffinity(0))
-    assert open_index(built(tmp_path, ANIMALS)).name == "bm25"
