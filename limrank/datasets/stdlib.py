@@ -91,7 +91,7 @@ class StdlibDataset:
 
     def qrels(self) -> Qrels:
         """Judgments: 3 solves it, 2 a part of it, 1 is background, 0 was looked at and rejected."""
-        return Qrels.read(self.judgments)
+        return Qrels.read(self.judgments, name=self.name)
 
     def excluded(self) -> Mapping[str, frozenset[str]]:
         """Nothing is kept from being found."""
