@@ -101,6 +101,9 @@ class Endpoints:
                 self._rest(endpoint, begun, error)
                 waiting.last = endpoint
                 attempts += 1
+                if waiting.error is not None:
+                    # Whoever can answer had no use for it: to insist on one who cannot would only cost time.
+                    raise waiting.error from None
                 if attempts > self._retries:
                     self._lost += 1
                     raise
@@ -163,11 +166,8 @@ class Endpoints:
         """The next question to be asked, and where."""
         now = self._now()
         free = [one for one in self._live() if one.in_flight < self._concurrency and one.back <= now]
-        for endpoint in sorted(free, key=lambda one: one.in_flight):
-            fit = [waiting for waiting in self._waiting if self._may(waiting, endpoint)]
-            if fit:
-                return endpoint, min(fit, key=lambda waiting: self._strangeness(waiting, endpoint))
-        return None
+        pairs = [(one, waiting) for waiting in self._waiting for one in free if self._may(waiting, one)]
+        return min(pairs, key=lambda pair: (self._strangeness(*pair), pair[0].in_flight), default=None)
 
     def _may(self, waiting: _Waiting, endpoint: Endpoint) -> bool:
         if endpoint in waiting.tried:
@@ -176,7 +176,7 @@ class Endpoints:
         others = [one for one in self._live() if one is not endpoint and one not in waiting.tried]
         return waiting.last is not endpoint or all(one.back > self._now() for one in others)
 
-    def _strangeness(self, waiting: _Waiting, endpoint: Endpoint) -> int:
+    def _strangeness(self, endpoint: Endpoint, waiting: _Waiting) -> int:
         """0 where the question is at home, 1 where it has no home, 2 where it would be taken from another's queue."""
         home = next((self._homes[key] for key in waiting.keys if key in self._homes), None)
         return 1 if home is None else 0 if home is endpoint else 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import time
 from email.utils import parsedate_to_datetime
@@ -43,14 +44,14 @@ class Http:
     """A client for any number of servers; to be used and closed within one event loop.
 
     Args:
-        key: Sent as a bearer token; empty for none.
-        key_env: The environment variable it is from, for messages.
+        key_env: The environment variable with the key that is sent as a bearer token; empty for none.
         timeout: Seconds from the question's first byte to the answer's last.
     """
 
-    def __init__(self, *, key: str, key_env: str, timeout: float) -> None:
+    def __init__(self, *, key_env: str, timeout: float) -> None:
         self._httpx = require("httpx2", needed_for="the openai backend")
-        self._key, self._key_env, self._timeout = key, key_env, timeout
+        self._key = key = key_of(key_env)
+        self._key_env, self._timeout = key_env, timeout
         self._client = self._httpx.AsyncClient(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=self._httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
@@ -118,6 +119,20 @@ class Http:
         if status in HOPELESS or status < 400:
             return LimrankError(f"{message}; are url and model right?")
         return Unusable(message)
+
+
+def key_of(key_env: str) -> str:
+    """The key in an environment variable; empty where no variable is named.
+
+    Raises:
+        LimrankError: It is not set, or cannot be a key.
+    """
+    key = os.environ.get(key_env, "").strip() if key_env else ""
+    if key_env and not key:
+        raise LimrankError(f"the environment variable {key_env} is not set; it should hold the server's key")
+    if not all("!" <= character <= "~" for character in key):
+        raise LimrankError(f"the environment variable {key_env} holds characters that no key has")
+    return key
 
 
 def seconds_of(retry_after: str) -> float:

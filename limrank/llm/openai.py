@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-import os
 import queue
 import sys
 import threading
@@ -30,10 +29,10 @@ from limrank.llm import Delivery
 from limrank.llm import _wire as wire
 from limrank.llm._calls import digest
 from limrank.llm._endpoints import Endpoints
-from limrank.llm._http import Http
+from limrank.llm._http import Http, key_of
 from limrank.llm._served import Served, Session
 from limrank.llm._tokens import Encoded, Tokens, Unencodable
-from limrank.llm._weights import find
+from limrank.llm._weights import dequantised, find
 from limrank.records import Part, Request, Response
 
 OPENAI = "https://api.openai.com/v1"
@@ -113,7 +112,9 @@ def load(
         "body": json.dumps(style.extra, sort_keys=True) if style.extra else "",
     }
     name = " ".join([f"openai:{model}", *(f"{key}={value}" for key, value in options.items() if value)])
-    http = functools.partial(Http, key=_key(key_env), key_env=key_env, timeout=timeout)
+    # The key itself is kept nowhere: a session reads it again.
+    key_of(key_env)
+    http = functools.partial(Http, key_env=key_env, timeout=timeout)
     endpoints = functools.partial(Endpoints, urls, concurrency=concurrency, retries=retries, backoff=backoff)
     served = Served(style, served_as or model, find_dialect=dialect == "auto" and not official)
     room = concurrency * len(urls) + (AHEAD if len(urls) > 1 else 0)
@@ -235,25 +236,20 @@ class Asked(NamedTuple):
 
 def _base(url: str) -> str:
     """The URL below which the server's paths are."""
-    parts = urlsplit(url)
-    shown = f"{parts.scheme}://{parts.hostname}"
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise LimrankError("url: expected http://HOST:PORT/v1 or https://...")
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+    except ValueError:
+        known = False
+    if not known:
+        raise LimrankError("url: expected http://HOST:PORT/v1 or https://HOST/v1")
     # It would end up in manifests and messages.
     if parts.username or parts.password or parts.query or parts.fragment:
         raise LimrankError(
-            f"url={shown}...: leave user, password and anything behind ? out; a key comes from key_env=..."
+            f"url={parts.scheme}://{parts.hostname}...: leave user, password and anything behind ? out; a key comes from "
+            "key_env=..."
         )
     return url.rstrip("/") if parts.path.strip("/") else url.rstrip("/") + "/v1"
-
-
-def _key(key_env: str) -> str:
-    key = os.environ.get(key_env, "").strip() if key_env else ""
-    if key_env and not key:
-        raise LimrankError(f"the environment variable {key_env} is not set; it should hold the server's key")
-    if not all("!" <= character <= "~" for character in key):
-        raise LimrankError(f"the environment variable {key_env} holds characters that no key has")
-    return key
 
 
 def _object(body: str) -> dict[str, Any]:
@@ -269,8 +265,5 @@ def _object(body: str) -> dict[str, Any]:
 def _tokens(tokenizer: str) -> Tokens:
     transformers = require("transformers")
     weights = find(tokenizer)
-    place: dict[str, Any] = {"revision": weights.revision}
-    if weights.gguf:
-        place = {"gguf_file": weights.gguf.name}
-    location = str(weights.gguf.parent) if weights.gguf else weights.location
-    return Tokens(transformers.AutoTokenizer.from_pretrained(location, **place))
+    location = str(dequantised(weights.gguf)) if weights.gguf else weights.location
+    return Tokens(transformers.AutoTokenizer.from_pretrained(location, revision=weights.revision))

@@ -37,6 +37,7 @@ class FaultServer:
         self.headers: list[dict[str, str]] = []
         self.busy = self.most_busy = 0
         self.delay = 0.0
+        self.slow = ""  # questions with this text take `delay`, all if it is empty
         self.lock = threading.Lock()
         self.stopped = threading.Event()
         owner = self
@@ -121,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
             owner.busy += 1
             owner.most_busy = max(owner.most_busy, owner.busy)
         try:
-            time.sleep(owner.delay)
+            time.sleep(owner.delay if owner.slow in json.dumps(body) else 0)
             self.respond(owner, body)
         except OSError:
             pass  # the client has gone, which is what some faults are for
