@@ -29,7 +29,7 @@ def steps(folder: Path, *, depth: int) -> list[Step]:
         ),
         (
             "Which is better, and is that more than chance?",
-            ["compare", bm25, minilm, fused, reranked, "--dataset", "stdlib"],
+            ["compare", bm25, minilm, fused, reranked, "--dataset", "stdlib", "--measures", "ndcg@10"],
         ),
     ]
 
