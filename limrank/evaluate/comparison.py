@@ -142,38 +142,25 @@ def compare(
     scored = [evaluate(run, qrels, measures, missing=missing) for run in runs]
     if missing == "skip":
         scored = _on_common_queries(scored)
-    names, labels = [run.name for run in runs], tuple(scored[0].values)
+    names = [scores.name for scores in scored]
     values = {scores.name: np.array([row for _, row in scores.rows()]) for scores in scored}
     means = significance.bootstrap_means(np.hstack([values[name] for name in names]), samples=samples, seed=seed)
     sampled = dict(zip(names, np.split(means, len(names), axis=1)))
-    pairs = [(later, earlier) for earlier, later in itertools.combinations(names, 2)]
+    pairs = [(later, earlier) for earlier, later in itertools.combinations(scored, 2)]
     if baseline is not None:
-        pairs = [(name, baseline) for name in names if name != baseline]
+        pairs = [(scores, scored[names.index(baseline)]) for scores in scored if scores.name != baseline]
     found: list[Difference] = []
     for one, other in pairs:
-        ours, theirs = values[one], values[other]
-        ends = significance.interval(sampled[one] - sampled[other], confidence=confidence)
+        ours, theirs = values[one.name], values[other.name]
         p_values = significance.paired_tests(ours, theirs, test=test, samples=samples, seed=seed)
-        found += [
-            Difference(
-                one,
-                other,
-                measure,
-                difference=scored[names.index(one)].means[measure] - scored[names.index(other)].means[measure],
-                low=float(ends[0][i]),
-                high=float(ends[1][i]),
-                p=p_values[i],
-                corrected_p=p_values[i],
-                significant=False,
-                **significance.wins_ties_losses(ours[:, i], theirs[:, i])._asdict(),
-            )
-            for i, measure in enumerate(labels)
-        ]
+        ends = significance.interval(sampled[one.name] - sampled[other.name], confidence=confidence)
+        counts = significance.wins_ties_losses(ours, theirs)
+        found += _differences(one, other, ends, p_values, counts)
     corrected = significance.correct([difference.p for difference in found], method=correction)
     return Comparison(
         runs=tuple(scored),
-        measures=labels,
-        intervals={name: _intervals(labels, sampled[name], confidence) for name in names},
+        measures=tuple(scored[0].means),
+        intervals={scores.name: _intervals(scores, sampled[scores.name], confidence) for scores in scored},
         differences=tuple(replace(d, corrected_p=p, significant=p < alpha) for d, p in zip(found, corrected)),
         baseline=baseline,
         qrels=qrels.name,
@@ -216,6 +203,33 @@ def _on_common_queries(scored: list[Scores]) -> list[Scores]:
     return [scores.only(common) for scores in scored]
 
 
-def _intervals(labels: Sequence[str], sampled: Floats, confidence: float) -> dict[str, tuple[float, float]]:
-    low, high = significance.interval(sampled, confidence=confidence)
-    return {measure: (float(low[i]), float(high[i])) for i, measure in enumerate(labels)}
+def _differences(
+    one: Scores,
+    other: Scores,
+    ends: tuple[Floats, Floats],
+    p_values: Sequence[float],
+    counts: Sequence[significance.Counts],
+) -> list[Difference]:
+    """One difference per measure, not corrected yet."""
+    return [
+        Difference(
+            one.name,
+            other.name,
+            measure,
+            difference=one.means[measure] - other.means[measure],
+            low=float(low),
+            high=float(high),
+            p=p,
+            corrected_p=p,
+            significant=False,
+            wins=count.wins,
+            ties=count.ties,
+            losses=count.losses,
+        )
+        for measure, low, high, p, count in zip(one.means, *ends, p_values, counts, strict=True)
+    ]
+
+
+def _intervals(scores: Scores, sampled: Floats, confidence: float) -> dict[str, tuple[float, float]]:
+    ends = significance.interval(sampled, confidence=confidence)
+    return {measure: (float(low), float(high)) for measure, low, high in zip(scores.means, *ends, strict=True)}

@@ -56,8 +56,6 @@ FAMILIES = {
                     "never", "Rprec", "", "r-precision", ("rprec", "r-precision", "r_precision")),
     "Bpref": Family("relevant documents before judged non-relevant ones",
                     "never", "bpref", "", "", ("bpref",)),
-    "infAP": Family("average precision inferred from incomplete judgments",
-                    "never", "infAP", "", "", ("infap",)),
     "SetR": Family("recall of the whole ranking",
                    "never", "set_recall", "", "recall", ("setr", "set_recall")),
     "SetP": Family("precision of the whole ranking",

@@ -99,7 +99,8 @@ def evaluate(run: Run, qrels: Qrels, measures: Sequence[str] = DEFAULT, *, missi
     Args:
         run: Its order is taken as it is: documents whose scores tie in a file were put into trec_eval's order by
             `Run.read`.
-        qrels: A query whose documents are all non-relevant is judged, and counts 0.
+        qrels: A query without a relevant document counts 0. A document with a grade below 0 is, as trec_eval has it,
+            not judged; that makes a difference to Bpref only.
         measures: In the spelling of trec_eval, ir_measures or ranx (`measures.parse`); each counts once.
         missing: A judged query for which the run has no document counts 0 ("zero": `trec_eval -c`, ir_measures), is
             left out of the means ("skip": trec_eval without -c, BRIGHT's own code), or is refused ("error").
@@ -150,12 +151,15 @@ def _trec_eval(
 ) -> Iterator[tuple[str, dict[str, float]]]:
     import pytrec_eval
 
+    # Below 0 means "in the pool, not judged" to trec_eval; pytrec_eval crashes on it. None of its measures here
+    # distinguishes the two from a document that was never in the pool.
+    judged = {q: {doc_id: level for doc_id, level in qrels[q].items() if level >= 0} for q in query_ids}
     evaluator = pytrec_eval.RelevanceEvaluator(
-        {query_id: dict(qrels[query_id]) for query_id in query_ids},
+        judged,
         {measure.trec_eval for measure in measures},
         relevance_level=level,
     )
-    for query_id in query_ids:
+    for query_id in filter(judged.get, query_ids):
         docs = run.doc_ids(query_id)
         # Ranks in place of scores: no two are equal in float32, so that trec_eval cannot order them in another way.
         ranking = dict(zip(docs, map(float, range(len(docs), 0, -1))))

@@ -135,11 +135,11 @@ class Counts(NamedTuple):
     losses: int
 
 
-def wins_ties_losses(ours: Floats, theirs: Floats) -> Counts:
-    """On how many queries ours is better, equal and worse."""
+def wins_ties_losses(ours: Floats, theirs: Floats) -> list[Counts]:
+    """Per column, on how many rows ours is better, equal and worse."""
     differences = ours - theirs
-    wins, losses = int((differences > TIE).sum()), int((differences < -TIE).sum())
-    return Counts(wins, len(differences) - wins - losses, losses)
+    wins, losses = (differences > TIE).sum(axis=0), (differences < -TIE).sum(axis=0)
+    return [Counts(int(won), len(differences) - int(won) - int(lost), int(lost)) for won, lost in zip(wins, losses)]
 
 
 def _chunks(samples: int, columns: int) -> Iterator[int]:
