@@ -20,7 +20,7 @@ COMMANDS = {
     "evaluate": ("judge", "trec_eval's measures of a run."),
     "compare": ("judge", "Which of these runs is better, and is that more than chance?"),
     "list": ("about", "What there is: datasets, backends, methods, prompts, indexes, runs."),
-    "show": ("about", "What a run, an index, a prompt or a manifest holds."),
+    "show": ("show", "What a run, an index, a prompt or a manifest holds."),
     "doctor": ("about", "What is installed here, what is missing and how to get it."),
     "completion": ("about", "A completion script for bash, zsh or fish."),
 }

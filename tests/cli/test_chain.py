@@ -122,3 +122,16 @@ def test_list_and_doctor_answer_in_json(limrank, folder, first_stage):
     assert first_stage in found["runs"] and "indexes/pets/lucene" in found["indexes"]
     report = json.loads(limrank("doctor", "--json").stdout)
     assert {"java", "torch", "device", "cache"} <= {finding["what"] for finding in report}
+
+
+def test_show_prompt_renders_what_a_model_is_sent_byte_for_byte(limrank):
+    shown = limrank("show", "prompt", "rank1", "-d", "pets", "-q", "q3", "--llm", "fake:hash").stdout
+    assert shown.startswith(
+        "Determine if the following passage is relevant to the query. Answer only with 'true' or 'false'.\n"
+        "Query: interest rates of banks\nPassage: central banks raised interest rates again\n<think>\n"
+    )
+    assert "[choice] ' true'" in shown
+    asked = ["show", "prompt", "rank1", "-d", "pets", "-q", "q3", "--doc", "d1", "--llm", "fake:hash", "--json"]
+    parts = json.loads(limrank(*asked).stdout)["parts"]
+    assert [part["text"] for part in parts if not part["trusted"]] == ["interest rates of banks", DOCUMENTS["d1"]]
+    assert "--dataset and --query" in limrank("show", "prompt", "rank1", "-d", "pets", code=1).stderr

@@ -1,0 +1,177 @@
+"""show: what a run, an index, a prompt or a dataset holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from limrank.cli._files import index_folder
+from limrank.cli._filled import show_filled
+from limrank.cli._terminal import emit_json, table
+from limrank.errors import LimrankError, Unknown
+
+AsJson = Annotated[bool, Parameter(name="--json", negative=())]
+
+
+def show(
+    thing: str,
+    name: str = "",
+    /,
+    *,
+    query: Annotated[str, Parameter(name=["--query", "-q"])] = "",
+    dataset: Annotated[str, Parameter(name=["--dataset", "-d"])] = "",
+    doc: str = "",
+    k: int = 10,
+    llm: str = "",
+    tokens: Annotated[bool, Parameter(negative=())] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a run, an index, a prompt or a dataset.
+
+    `limrank show prompt NAME --dataset D --query Q` renders exactly what a model is sent.
+
+    Args:
+        thing: A run file, an index folder, a dataset, or the word "prompt" and a prompt's name or file.
+        name: Of the prompt.
+        query: With a run: this query's documents; with a dataset: this query; with a prompt: fill it with this query.
+        dataset: Whose texts and judgments are shown beside the scores, or fill the prompt.
+        doc: With a prompt: fill it with this document; default: the first relevant one.
+        k: Documents to show.
+        llm: With a prompt: render it for this model's chat template and tokenizer; default: transformers:smollm2
+        tokens: With a prompt: token by token, control tokens marked.
+        as_json: For programs.
+    """
+    from limrank import prompt
+
+    path = Path(thing)
+    if thing == "prompt":
+        if not name:
+            raise LimrankError(f"show prompt needs a name: {', '.join(prompt.names())}, or a TOML file")
+        if query or dataset:
+            show_filled(name, dataset=dataset, query=query, doc=doc, llm=llm, tokens=tokens, as_json=as_json)
+        else:
+            _show_prompt(name, as_json=as_json)
+    elif name:
+        raise LimrankError(f"show {thing} {name}: only 'prompt' is followed by a name")
+    elif path.is_file() and not thing.endswith(".toml"):
+        _show_run(path, query=query, dataset=dataset, k=k, as_json=as_json)
+    elif thing.endswith(".toml") or thing in prompt.names():
+        _show_prompt(thing, as_json=as_json)
+    elif (path / "manifest.json").is_file() or (Path("indexes") / thing / "manifest.json").is_file():
+        print((index_folder(thing) / "manifest.json").read_text(encoding="utf-8"), end="")
+    else:
+        _show_dataset(thing, query=query, as_json=as_json)
+
+
+def _show_run(path: Path, *, query: str, dataset: str, k: int, as_json: bool) -> None:
+    from limrank.manifest import path_of
+    from limrank.run import Run
+
+    run = Run.read(path)
+    if not query:
+        manifest = json.loads(path_of(path).read_text(encoding="utf-8")) if path_of(path).exists() else {}
+        sizes = [len(run.doc_ids(query_id)) for query_id in run]
+        about = {
+            "queries": len(run),
+            "documents": sum(sizes),
+            "fewest": min(sizes, default=0),
+            "most": max(sizes, default=0),
+        }
+        if as_json:
+            emit_json({"run": run.name, **about, "manifest": manifest})
+        else:
+            table(["run", *about], [[run.name, *about.values()]])
+            print(json.dumps(manifest, indent=2, ensure_ascii=False) if manifest else "no manifest")
+        return
+    if query not in run:
+        raise Unknown.among(f"query in {path}", query, run)
+    texts, relevance, wording = {}, {}, ""
+    if dataset:
+        from limrank.datasets import open_dataset
+        from limrank.records import contents
+
+        opened = open_dataset(dataset)
+        texts = {doc_id: contents(found) for doc_id, found in opened.lookup(run.doc_ids(query)[:k]).items()}
+        relevance = dict(opened.qrels().get(query, {}))
+        wording = next((found.text for found in opened.queries() if found.query_id == query), "")
+    rows = [
+        {"rank": rank, "doc_id": doc.doc_id, "score": doc.score, "relevance": relevance.get(doc.doc_id)}
+        | ({"text": texts[doc.doc_id]} if texts else {})
+        for rank, doc in enumerate(run[query][:k], 1)
+    ]
+    if as_json:
+        emit_json({"run": run.name, "query_id": query, "query": wording, "documents": rows})
+        return
+    if wording:
+        print(f"{query}: {wording}\n")
+    shown = ([row["rank"], row["doc_id"], f"{row['score']:.6g}", _level(row["relevance"]), _line(row)] for row in rows)
+    table(["rank", "document", "score", "relevance", "text"], shown)
+
+
+def _level(relevance: object) -> str:
+    return "-" if relevance is None else str(relevance)
+
+
+def _line(row: dict[str, object]) -> str:
+    text = " ".join(str(row.get("text", "")).split())
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+def _show_prompt(name: str, *, as_json: bool) -> None:
+    from limrank import prompt
+
+    loaded = prompt.load(name, needs=())
+    if as_json:
+        emit_json(
+            {
+                "name": loaded.name,
+                "sha256": loaded.sha256,
+                "source": loaded.source,
+                "messages": [{"role": role, "text": text} for role, text in loaded.messages],
+                "choices": list(loaded.choices),
+                "target": loaded.target,
+            }
+        )
+        return
+    print(f"{loaded.name}  sha256 {loaded.sha256}\nsource: {loaded.source}\n")
+    for role, text in loaded.messages:
+        print(f"[{role or 'completion'}]\n{text}\n")
+    if loaded.choices:
+        print("choices: " + ", ".join(map(repr, loaded.choices)))
+    if loaded.target:
+        print(f"target: {loaded.target!r}")
+
+
+def _show_dataset(name: str, *, query: str, as_json: bool) -> None:
+    from limrank.datasets import open_dataset
+
+    dataset = open_dataset(name)
+    queries = {found.query_id: found for found in dataset.queries()}
+    if query:
+        if query not in queries:
+            raise Unknown.among(f"query in {dataset.name}", query, queries)
+        found, judged = queries[query], dict(dataset.qrels().get(query, {}))
+        if as_json:
+            emit_json({**found._asdict(), "qrels": judged})
+        else:
+            print(f"{found.query_id}: {found.text}" + (f"\n{found.instruction}" if found.instruction else ""))
+            best_first = sorted(judged, key=lambda doc_id: -judged[doc_id])
+            table(["document", "relevance"], ([doc_id, judged[doc_id]] for doc_id in best_first))
+        return
+    qrels = dataset.qrels()
+    about = {
+        "dataset": dataset.name,
+        "revision": dataset.revision,
+        "queries": len(queries),
+        "judged queries": len(qrels),
+        "judgments": sum(map(len, qrels.values())),
+        "relevant": sum(len(qrels.relevant(query_id)) for query_id in qrels),
+        "queries with exclusions": len(dataset.excluded()),
+    }
+    if as_json:
+        emit_json(about)
+    else:
+        table(["", ""], list(about.items()))
