@@ -39,7 +39,7 @@ class Calls:
 
         Raises:
             BadFile: A line before the end is not an answer.
-            LimrankError: Another process is writing to the file.
+            LimrankError: Another rerank has the file open.
         """
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ class Calls:
             except BlockingIOError:
                 self._file.close()
                 raise LimrankError(
-                    f"{self.path}: another process is writing to it; wait for it, or choose another --out"
+                    f"{self.path}: is in use by another rerank; wait for it, or choose another --out"
                 ) from None
 
     def _scan(self) -> int:

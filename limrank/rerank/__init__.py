@@ -25,7 +25,7 @@ from limrank.records import Query, ScoredDoc
 from limrank.rerank._ranking import Job, Judged, Ranking, Reranker
 from limrank.run import Run
 
-__all__ = ["Failure", "Job", "Judged", "Ranking", "Reranked", "Reranker", "open_reranker", "rerank"]
+__all__ = ["Failure", "Job", "Judged", "Ranking", "Reranked", "Reranker", "check", "open_reranker", "rerank"]
 
 logger = logging.getLogger(__name__)
 

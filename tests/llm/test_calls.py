@@ -78,7 +78,7 @@ def test_garbage_before_the_end_is_refused_with_its_line(tmp_path: Path) -> None
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     calls = Calls(tmp_path / "x")
-    with pytest.raises(LimrankError, match="another process"):
+    with pytest.raises(LimrankError, match="in use by another rerank"):
         Calls(tmp_path / "x")
     calls.close()
     Calls(tmp_path / "x")
