@@ -120,7 +120,7 @@ def correct(p_values: Sequence[float], *, method: Correction = "holm") -> list[f
     corrected, bound = [0.0] * count, 1.0 if method == "bh" else 0.0
     for step, i in enumerate(order):
         if method == "bh":
-            bound = min(bound, p_values[i] * count / (count - step))
+            bound = min(bound, p_values[i] * (count / (count - step)))
         else:
             bound = max(bound, min(1.0, p_values[i] * (count - step)))
         corrected[i] = bound

@@ -237,7 +237,8 @@ def test_measures_of_several_relevance_levels_can_be_asked_for_at_once():
 
 def test_evaluating_loads_neither_ranx_nor_pandas_nor_torch():
     program = (
-        "import sys; from limrank.evaluate import evaluate; from limrank.qrels import Qrels\nfrom limrank.run import Run\n"
+        "import sys; from limrank.evaluate import evaluate; from limrank.qrels import Qrels\n"
+        "from limrank.run import Run\n"
         "evaluate(Run({'q': [('d', 1)]}), Qrels({'q': {'d': 1}}))\n"
         "print([name for name in ('numba', 'pandas', 'ranx', 'rich', 'scipy', 'torch') if name in sys.modules])"
     )
@@ -249,7 +250,7 @@ def test_evaluating_loads_neither_ranx_nor_pandas_nor_torch():
 def test_ranx_computes_the_same_on_the_order_that_Run_fixed():
     import ranx
 
-    names = ["nDCG@3", "MAP", "MAP@3", "MRR", "MRR@2", "R@3", "P@3", "Success@2", "Rprec"]
+    names = ["nDCG@3", "MAP", "MRR@2", "R@3"]
     found = {
         "q1": {"a": 1.0, "b": 1.0, "c": 1.0, "d": 0.5},
         "q2": {"é": 2.0, "日本": 2.0, "a": 1.0 + 1e-9, "b": 1.0},

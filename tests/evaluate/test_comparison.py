@@ -1,0 +1,184 @@
+import json
+
+import numpy as np
+import pytest
+
+from limrank.errors import LimrankError, Mismatch, Unknown
+from limrank.evaluate import compare, evaluate, to_ranx_report
+from limrank.evaluate.tables import to_json
+from limrank.qrels import Qrels
+from limrank.run import Run
+
+QUERY_IDS = [f"q{i}" for i in range(20)]
+QRELS = Qrels({query_id: {"yes": 1, "also": 1} for query_id in QUERY_IDS}, name="pets")
+
+
+def ranked(name, positions, query_ids=QUERY_IDS):
+    """A run with the document "yes" at the given 1-based position of each query, and "also" behind it."""
+    return Run(
+        {
+            query_id: [("yes" if rank == position else f"no{rank}", -rank) for rank in range(1, 11)] + [("also", -11)]
+            for query_id, position in zip(query_ids, positions)
+        },
+        name=name,
+    )
+
+
+FIRST = ranked("first", [1] * 20)
+MIXED = ranked("mixed", [1, 2] * 10)
+RANDOM = ranked("random", np.random.default_rng(0).integers(1, 11, 20).tolist())
+
+
+def test_means_are_those_of_evaluate():
+    comparison = compare([FIRST, MIXED], QRELS, ["ndcg@10", "mrr"])
+    assert comparison.runs == (evaluate(FIRST, QRELS, ["ndcg@10", "mrr"]), evaluate(MIXED, QRELS, ["ndcg@10", "mrr"]))
+    assert (comparison.measures, comparison.query_ids) == (("nDCG@10", "MRR"), tuple(QUERY_IDS))
+
+
+def test_the_same_seed_gives_the_same_comparison():
+    one, again = (compare([FIRST, MIXED, RANDOM], QRELS, test="randomization", seed=7) for _ in range(2))
+    assert one == again
+    assert one != compare([FIRST, MIXED, RANDOM], QRELS, test="randomization", seed=8)
+
+
+def test_turning_a_pair_around_turns_the_signs_and_keeps_the_p():
+    [there], [back] = (compare(runs, QRELS, ["mrr"]).differences for runs in ([MIXED, RANDOM], [RANDOM, MIXED]))
+    assert (there.run, there.baseline, back.run, back.baseline) == ("random", "mixed", "mixed", "random")
+    assert there.difference == pytest.approx(-back.difference)
+    assert (there.wins, there.ties, there.losses) == (back.losses, back.ties, back.wins)
+    assert there.p == pytest.approx(back.p)
+
+
+def test_an_interval_holds_the_observed_value():
+    comparison = compare([FIRST, MIXED, RANDOM], QRELS)
+    for scores in comparison.runs:
+        for measure, (low, high) in comparison.intervals[scores.name].items():
+            assert low - 1e-12 <= scores.means[measure] <= high + 1e-12
+    assert all(d.low - 1e-12 <= d.difference <= d.high + 1e-12 for d in comparison.differences)
+
+
+@pytest.mark.parametrize("test", ["t", "randomization"])
+def test_runs_with_the_same_values_have_p_1_and_no_NaN_in_JSON(test):
+    comparison = compare([FIRST, FIRST.renamed("copy")], QRELS, test=test)
+    assert {(d.p, d.corrected_p, d.significant, d.ties) for d in comparison.differences} == {(1.0, 1.0, False, 20)}
+    json.dumps(to_json(comparison), allow_nan=False)
+
+
+def test_all_pairs_are_compared_and_the_correction_is_over_all_of_the_table():
+    comparison = compare([FIRST, MIXED, RANDOM], QRELS, ["mrr", "P@1"], correction="bonferroni")
+    assert [(one, other, len(group)) for one, other, group in comparison.pairs()] == [
+        ("mixed", "first", 2),
+        ("random", "first", 2),
+        ("random", "mixed", 2),
+    ]
+    # Three pairs by two measures.
+    assert all(d.corrected_p == pytest.approx(min(1, 6 * d.p)) for d in comparison.differences)
+
+
+def test_with_a_baseline_every_other_run_is_compared_with_it_only():
+    comparison = compare([FIRST, MIXED, RANDOM], QRELS, ["mrr"], baseline="mixed", correction="bonferroni")
+    assert [(d.run, d.baseline) for d in comparison.differences] == [("first", "mixed"), ("random", "mixed")]
+    assert all(d.corrected_p == pytest.approx(min(1, 2 * d.p)) for d in comparison.differences)
+
+
+def test_significant_means_a_corrected_p_below_alpha():
+    comparison = compare([FIRST, MIXED, RANDOM], QRELS, ["mrr"])
+    [d, *_] = comparison.differences
+    assert d.significant and d.corrected_p < 0.05
+    [d, *_] = compare([FIRST, MIXED, RANDOM], QRELS, ["mrr"], alpha=d.corrected_p).differences
+    assert not d.significant
+
+
+def test_a_query_that_one_run_lacks_counts_0_for_it_and_is_told():
+    short = ranked("short", [1] * 18, QUERY_IDS[:18])
+    comparison = compare([FIRST, short], QRELS, ["mrr"])
+    [difference] = comparison.differences
+    # 1 less 18/20.
+    assert difference.difference == pytest.approx(-0.1)
+    assert (difference.wins, difference.ties, difference.losses) == (0, 18, 2)
+    assert comparison.warnings() == ["short has no results for 2 of 20 judged queries, e.g. 'q18'; they count 0"]
+
+
+def test_skip_compares_on_the_queries_that_all_runs_have():
+    early, late = ranked("early", [1] * 15, QUERY_IDS[:15]), ranked("late", [2] * 15, QUERY_IDS[5:])
+    comparison = compare([early, late], QRELS, ["mrr"], missing="skip")
+    assert comparison.query_ids == tuple(QUERY_IDS[5:15])
+    assert [scores.means for scores in comparison.runs] == [{"MRR": 1.0}, {"MRR": 0.5}]
+    assert len(comparison.warnings()) == 2
+
+
+def test_skip_needs_a_query_that_all_runs_have():
+    with pytest.raises(Mismatch, match="no query is in all of early, late"):
+        compare([ranked("early", [1], ["q1"]), ranked("late", [1], ["q2"])], QRELS, missing="skip")
+
+
+def test_one_run_gives_means_and_no_differences():
+    comparison = compare([FIRST], QRELS, ["mrr"])
+    assert comparison.differences == ()
+    assert comparison.intervals == {"first": {"MRR": (1.0, 1.0)}}
+
+
+def test_more_runs_than_the_alphabet_has_letters_can_be_compared():
+    runs = [ranked(f"run{i}", [1 + i % 5] * 20) for i in range(30)]
+    assert len(compare(runs, QRELS, ["mrr"], baseline="run0", samples=50).differences) == 29
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"baseline": "frist"}, Unknown, "unknown run 'frist'; did you mean first"),
+        ({"alpha": 1.0}, LimrankError, "alpha is 1.0; it has to be between 0 and 1"),
+        ({"confidence": 95}, LimrankError, "confidence is 95"),
+        ({"samples": 0}, LimrankError, "samples is 0"),
+        ({"test": "fisher"}, Unknown, "significance test 'fisher'"),
+        ({"correction": "tukey"}, Unknown, "correction 'tukey'"),
+        ({"measures": ["ndgc"]}, Unknown, "did you mean nDCG@10"),
+    ],
+)
+def test_a_comparison_that_cannot_be_is_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        compare([FIRST, MIXED], QRELS, **options)
+
+
+def test_two_runs_of_one_name_and_no_run_are_refused():
+    with pytest.raises(LimrankError, match="2 runs are called 'first'"):
+        compare([FIRST, MIXED, MIXED.renamed("first")], QRELS)
+    with pytest.raises(LimrankError, match="no run to compare"):
+        compare([], QRELS)
+
+
+def test_a_comparison_worked_out_by_hand():
+    # MRR is 1 on all 20 queries against 1 and 1/2 in turn: differences of 0 and -1/2, mean -1/4, variance 20/19 / 16.
+    # t = -.25 / sqrt(20/19 / 16 / 20) = -sqrt(19) with 19 degrees of freedom: two-sided p = .00033.
+    [d] = compare([FIRST, MIXED], QRELS, ["mrr"]).differences
+    assert (d.run, d.baseline, d.measure) == ("mixed", "first", "MRR")
+    assert d.difference == pytest.approx(-0.25)
+    assert (d.wins, d.ties, d.losses) == (0, 10, 10)
+    assert d.p == d.corrected_p == pytest.approx(0.00033, abs=0.00001)
+    # Only all ten minus or all ten plus is as far from 0: 2 of 1024.
+    [d] = compare([FIRST, MIXED], QRELS, ["mrr"], test="randomization").differences
+    assert d.p == 2 / 1024
+
+
+def test_a_ranx_report_holds_our_numbers():
+    comparison = compare([FIRST, MIXED, RANDOM], QRELS, ["ndcg@10", "map@100", "mrr"])
+    report = to_ranx_report(comparison)
+    table = report.to_dict()
+    assert table["model_names"] == ["first", "mixed", "random"]
+    assert table["metrics"] == ["ndcg@10", "map@100", "mrr"]
+    assert table["first"]["scores"]["mrr"] == 1.0
+    [d] = [d for d in comparison.differences if (d.run, d.baseline, d.measure) == ("random", "mixed", "MRR")]
+    assert table["random"]["comparisons"]["mixed"]["mrr"] == d.corrected_p
+    assert table["random"]["win_tie_loss"]["mixed"]["mrr"] == {"W": d.wins, "T": d.ties, "L": d.losses}
+    assert table["mixed"]["win_tie_loss"]["random"]["mrr"] == {"W": d.losses, "T": d.ties, "L": d.wins}
+    assert "1.0000ᵇᶜ" in str(report) and "\\toprule" in report.to_latex()
+
+
+def test_what_a_ranx_report_cannot_hold_is_refused():
+    with pytest.raises(LimrankError, match="no measure Bpref"):
+        to_ranx_report(compare([FIRST, MIXED], QRELS, ["bpref"]))
+    with pytest.raises(LimrankError, match="every pair"):
+        to_ranx_report(compare([FIRST, MIXED, RANDOM], QRELS, ["mrr"], baseline="first"))
+    runs = [ranked(f"run{i}", [1] * 20) for i in range(27)]
+    with pytest.raises(LimrankError, match="holds 26 runs, 27 given"):
+        to_ranx_report(compare(runs, QRELS, ["mrr"], test="randomization", samples=10))

@@ -1,0 +1,101 @@
+import json
+
+import pytest
+
+from limrank.errors import Unknown
+from limrank.evaluate import compare
+from limrank.evaluate.tables import render, to_json
+from limrank.qrels import Qrels
+from limrank.run import Run
+
+QRELS = Qrels({f"q{i}": {"yes": 1} for i in range(20)}, name="pets")
+GOOD = Run({f"q{i}": [("yes", 2), ("no", 1)] for i in range(20)}, name="a_b|50%&[c]")
+BAD = Run({f"q{i}": [("no", 2), ("yes", 1)] for i in range(18)}, name="bad")
+COPY = GOOD.renamed("copy")
+
+STYLES = ["table", "markdown", "latex", "json"]
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    return compare([GOOD, BAD, COPY], QRELS, ["mrr", "P@1"], test="randomization")
+
+
+@pytest.mark.parametrize("style", STYLES[:3])
+def test_every_table_says_what_it_rests_on(comparison, style):
+    text = render(comparison, style)
+    for said in (
+        "20 queries of pets",
+        "paired randomisation test (sign flips), Holm correction over 6 comparisons",
+        "significant where the corrected p is below 0.05",
+        "bootstrap interval",
+        "10000 samples",
+        "bad has no results for 2 of 20 judged queries, e.g. 'q18'; they count 0",
+    ):
+        assert said in text
+
+
+@pytest.mark.parametrize("style", STYLES[:3])
+def test_every_table_gives_means_differences_and_verdicts(comparison, style):
+    text = render(comparison, style)
+    # MRR of the bad run: 18 queries of 1/2, two of 0: .45; P@1: 0 against 1.
+    assert "0.4500" in text and "-0.5500" in text and "-1.0000" in text
+    # On P@1 it loses all 20 queries: 2 of 2^20 assignments would, so 1 in 10,001 of the random ones.
+    assert "0/0/20" in text and "0/20/0" in text
+    lines = text.splitlines()
+    assert sum("not significant" in line for line in lines) == 2
+    assert sum("significant" in line and "0/0/20" in line for line in lines) == 2
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_style_draws_a_single_run_and_no_differences(style):
+    text = render(compare([GOOD], QRELS, ["mrr"]), style)
+    assert "1.0000" in text or '"MRR": 1.0' in text
+    assert "against" not in text
+
+
+def test_markdown_has_as_many_cells_in_every_row(comparison):
+    for block in render(comparison, "markdown").split("\n\n")[:2]:
+        rows = [line.replace("\\|", "") for line in block.splitlines()]
+        assert len({row.count("|") for row in rows}) == 1
+        assert len(rows) >= 5
+
+
+def test_latex_has_as_many_cells_in_every_row_and_nothing_unescaped(comparison):
+    text = render(comparison, "latex")
+    assert r"a\_b|50\%\&{[}c{]}" in text and text.count(r"\toprule") == text.count(r"\end{tabular}") == 2
+    for block in text.split("\n\n")[:2]:
+        rows = [line for line in block.splitlines() if line.endswith(r"\\")]
+        assert len({row.replace(r"\&", "").count("&") for row in rows}) == 1
+        assert not any("_" in row.replace(r"\_", "") for row in rows)
+
+
+def test_the_terminal_table_keeps_names_that_look_like_markup(comparison):
+    assert render(comparison, "table").splitlines()[1].startswith("a_b|50%&[c]  ")
+
+
+def test_json_holds_every_field_and_the_values_to_test_again(comparison):
+    record = json.loads(render(comparison, "json"))
+    assert record == to_json(comparison)
+    assert record["schema"] == "limrank.comparison/1"
+    assert (record["queries"], record["comparisons"], record["correction"]) == (20, 6, "holm")
+    assert record["runs"][1]["means"]["MRR"] == pytest.approx(0.45)
+    assert record["runs"][1]["missing"] == ["q18", "q19"]
+    assert record["runs"][0]["values"]["MRR"]["q0"] == 1.0
+    assert record["runs"][0]["intervals"]["MRR"] == [1.0, 1.0]
+    assert record["differences"][0] == vars(comparison.differences[0])
+    assert "values" not in to_json(comparison, per_query=False)["runs"][0]
+
+
+def test_a_difference_that_rounds_to_0_has_no_minus_sign():
+    # 1/500 less 1/499, over one query: -.000004.
+    others = [(f"no{i}", -i) for i in range(498)]
+    there = Run({"q0": [*others, ("yes", -1000)]}, name="there")
+    below = Run({"q0": [*others, ("no", -999), ("yes", -1000)]}, name="below")
+    text = render(compare([there, below], Qrels({"q0": {"yes": 1}}), ["mrr"]))
+    assert "+0.0000" in text and "-0.0000" not in text
+
+
+def test_an_unknown_style_is_refused(comparison):
+    with pytest.raises(Unknown, match="did you mean markdown"):
+        render(comparison, "markdwn")
