@@ -51,9 +51,12 @@ class Session:
             LimrankError: No server can answer such requests, or none can be asked any more.
         """
         style = await self._found_style()
-        wire.check(request, style, tokenizer=encoded is not None)
+        wire.check(request, style, encoded)
         try:
             labels = await self._labels(request, style, encoded)
+            if labels and len(set(labels)) < len(labels):
+                # An unknown word is one token, too, and so is the other: all scores would be 0.5.
+                raise LimrankError(f"two of the choices {[part.text for part in request.choices]} are the same token")
             question = wire.question(request, style, encoded=encoded, labels=labels)
             keys = (hash(request.messages), *([request.query_id] if request.query_id else []))
             return await self._endpoints.answer(functools.partial(self._ask, question), keys)

@@ -59,18 +59,22 @@ class Question(NamedTuple):
     read: Callable[[list[Json]], Response]
 
 
-def check(request: Request, style: Style, *, tokenizer: bool) -> None:
+def check(request: Request, style: Style, encoded: Encoded | None) -> None:
     """Refuse what no server of this style can answer.
 
     Raises:
         LimrankError: The message says what it would take.
     """
     needs = f"needs tokenizer=MODEL and a server like vLLM (model {style.model})"
-    if any(not choice.trusted for choice in request.choices) and not (tokenizer and style.vllm):
-        raise LimrankError(f"the probability of a text, which is what likelihood measures, {needs}")
+    lengths = [len(choice) for choice in encoded.choices] if encoded else []
+    texts = any(length > 1 for length in lengths) or not all(choice.trusted for choice in request.choices)
+    if texts and not (encoded and style.vllm):
+        raise LimrankError(f"the probability of more than one token, which is what likelihood measures, {needs}")
+    if texts and request.max_tokens:
+        raise LimrankError("choices of several tokens and new text cannot be asked for at once")
     if not (request.max_tokens or request.choices):
         raise LimrankError("a request that asks for neither text nor choices")
-    if is_chat(request) and not tokenizer and not style.vllm and _continues(request):
+    if is_chat(request) and not encoded and not style.vllm and _continues(request):
         raise LimrankError(f"this server cannot continue a chat answer: a completion prompt can, or chat {needs}")
 
 
@@ -89,7 +93,7 @@ def question(request: Request, style: Style, *, encoded: Encoded | None, labels:
         labels: The token id of each choice; None to look for their texts among the most probable tokens.
     """
     if encoded and any(len(choice) > 1 for choice in encoded.choices):
-        return _likelihood(request, style, encoded)
+        return _likelihood(style, encoded)
     chat = is_chat(request) and encoded is None
     body: Json = {"model": style.model, "temperature": request.temperature}
     body["max_completion_tokens" if chat and style.official else "max_tokens"] = max(request.max_tokens, 1)
@@ -242,10 +246,8 @@ def label_logprobs(choice: Json, names: Sequence[str], *, positions: int | None)
     return tuple(numbers)
 
 
-def _likelihood(request: Request, style: Style, encoded: Encoded) -> Question:
+def _likelihood(style: Style, encoded: Encoded) -> Question:
     """The log-probability of whole texts: each is sent behind the prompt, and read off the prompt's tokens."""
-    if request.max_tokens:
-        raise LimrankError("choices of several tokens and new text cannot be asked for at once")
     common = {"model": style.model, "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 1}
     prompts = [[*encoded.ids, *choice] for choice in encoded.choices]
     bodies = tuple(_merged(common | {"prompt": prompt}, style.extra) for prompt in prompts)

@@ -100,7 +100,7 @@ def load(
     urls = tuple(dict.fromkeys(map(_base, url)))
     if not urls:
         raise LimrankError("url: expected one or more, as in url=http://localhost:8000/v1")
-    official = any(urlsplit(one).hostname == urlsplit(OPENAI).hostname for one in urls)
+    official = all(urlsplit(one).hostname == urlsplit(OPENAI).hostname for one in urls)
     key_env = key_env or ("OPENAI_API_KEY" if official else "")
     tokens = _tokens(tokenizer) if tokenizer else None
     style = wire.Style(model, vllm=dialect == "vllm", official=official, top_logprobs=top_logprobs, extra=_object(body))
@@ -133,7 +133,7 @@ class OpenAI:
 
     def generate(self, feed: Iterator[Request | None]) -> Iterator[Delivery]:
         """As `LLM.generate`; stops its thread and closes its connections when it ends or is closed."""
-        with Background(self._session) as background:
+        with Background(self._session()) as background:
             asked = answered = 0
             ended = False
             while True:
@@ -179,14 +179,13 @@ class OpenAI:
 class Background:
     """A session in an event loop in a thread of its own, which ends with the block."""
 
-    def __init__(self, session: Callable[[], Session]) -> None:
+    def __init__(self, session: Session) -> None:
         self.answers: queue.SimpleQueue[tuple[int, Response | BaseException]] = queue.SimpleQueue()
-        self._make, self._loop = session, asyncio.new_event_loop()
+        self._session, self._tasks, self._loop = session, set[asyncio.Task[Response]](), asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="limrank-openai", daemon=True)
 
     def __enter__(self) -> Background:
         self._thread.start()
-        self._session = self._run(self._open())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -211,10 +210,6 @@ class Background:
         self._tasks.discard(task)
         if not task.cancelled():
             self.answers.put((position, task.exception() or task.result()))
-
-    async def _open(self) -> Session:
-        self._tasks: set[asyncio.Task[Response]] = set()
-        return self._make()
 
     async def _close(self) -> None:
         for task in self._tasks:
@@ -246,8 +241,8 @@ def _base(url: str) -> str:
     # It would end up in manifests and messages.
     if parts.username or parts.password or parts.query or parts.fragment:
         raise LimrankError(
-            f"url={parts.scheme}://{parts.hostname}...: leave user, password and anything behind ? out; a key comes from "
-            "key_env=..."
+            f"url={parts.scheme}://{parts.hostname}...: leave user, password and anything behind ? out; "
+            "a key comes from key_env=..."
         )
     return url.rstrip("/") if parts.path.strip("/") else url.rstrip("/") + "/v1"
 

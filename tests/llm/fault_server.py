@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b" ")
         elif fault == "endless":
             self.start(200, {"Transfer-Encoding": "chunked"})
-            while not owner.stopped.is_set():
+            while not owner.stopped.wait(0.005):
                 self.wfile.write(b"10000\r\n" + b" " * 65536 + b"\r\n")
         elif fault.isdecimal():
             told = owner.words or f"failing with {fault} on demand"

@@ -266,12 +266,12 @@ def test_a_query_stays_with_the_endpoint_that_holds_its_prefix() -> None:
         requests = [ask(f"x {q} {i}", max_tokens=5, query_id=f"q{q}") for q in range(4) for i in range(20)]
         answers(model(one, two, options="dialect=vllm concurrency=2"), *requests)
         homes = [{body["prompt"].split()[1] for body in server.questions()} for server in (one, two)]
-        # Each query has one home; a few questions at the end may be taken over by whoever is free.
+        # At the end, who is free takes over a question or two; by chance it would be 40 of the 80.
         strangers = sum(
             min(sum(body["prompt"].split()[1] == str(q) for body in server.questions()) for server in (one, two))
             for q in range(4)
         )
-        assert strangers <= 20 and all(homes)
+        assert strangers <= 8 and all(homes)
 
 
 def test_a_verdict_is_asked_where_its_thought_is() -> None:
@@ -353,6 +353,11 @@ def test_labels_come_from_the_most_probable_tokens_elsewhere(shape: str, role: s
         assert known.logprobs == (faults.logprob("Is it so?", " true"),)
         assert (unknown.status, unknown.logprobs) == ("failed", ())
         assert "' perhaps' is not among the 4 tokens told, so its probability is unknown" in unknown.error
+
+
+def test_choices_that_are_the_same_token_are_refused() -> None:
+    with FaultServer() as server, pytest.raises(LimrankError, match="are the same token"):
+        answers(model(server), ask("Is it so?", " true", " true"))
 
 
 def test_a_choice_of_several_tokens_is_refused_where_it_cannot_be_measured() -> None:
