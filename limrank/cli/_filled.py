@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from limrank.cli._terminal import emit_json, table
 from limrank.errors import LimrankError, Mismatch, Unknown
 from limrank.records import Document, Part, Query, Request
@@ -27,12 +29,12 @@ def show_filled(name: str, *, dataset: str, query: str, doc: str, llm: str, toke
     choices = loaded.choice_parts + ((loaded.fill_target(asked, document),) if loaded.target else ())
     request = Request(filled.messages, shared=filled.shared, cut=filled.cut, choices=choices)
     model = open_llm(llm or LLM_SPEC)
-    tokenizer = getattr(model, "tokens", None)
+    tokenizer: Any = getattr(model, "tokens", None)
     if tokenizer is None and tokens:
         raise LimrankError(f"{model.name} has no tokenizer on this machine; leave --tokens out")
     parts = tokenizer.segments(request).parts if tokenizer else tuple(p for m in filled.messages for p in m.parts)
     if tokens:
-        encoded = tokenizer.encode(request, model.max_length)  # type: ignore[attr-defined]
+        encoded = tokenizer.encode(request, getattr(model, "max_length"))  # noqa: B009 - of models with a tokenizer
         named = tokenizer.tokenizer.convert_ids_to_tokens(encoded.ids)
         rows = [(i, text, "control" if i in tokenizer.control else "") for i, text in zip(encoded.ids, named)]
         if as_json:

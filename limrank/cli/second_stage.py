@@ -31,6 +31,7 @@ def rerank(
     mix: float | None = None,
     depth: int = 100,
     max_failed: int = 0,
+    cache: Path | None = None,
     name: str = "",
     out: Path | None = None,
     force: Force = False,
@@ -50,6 +51,7 @@ def rerank(
         mix: Weight of the model against the first stage, 0 to 1, both as z-scores; for methods that have it.
         depth: Documents per query that are reranked.
         max_failed: Documents that may stay without a verdict; with more, the run is written and the exit code is 1.
+        cache: A folder in which a language model's answers are shared by all runs.
         name: What tables call the run; default: <run>+<method>
         out: The run file; default: runs/<dataset>/<name>.trec
         force: Rerank again, whatever is there; recorded answers are still used.
@@ -83,6 +85,7 @@ def rerank(
             llm=llm or None,
             prompt=prompt,
             calls=place.with_name(place.name + ".calls.jsonl"),
+            cache=cache,
         )
         reranked = put_in_order(first_stage, collection, reranker, depth=depth, track=track)
         _save(reranked, place, parameters=parameters, inputs=inputs, started=started)

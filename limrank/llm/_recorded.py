@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import Counter, deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,8 +22,8 @@ class Recorded:
 
     Attributes:
         name: The other one's.
-        counts: `asked` of the model, `reused` (from the file, or because the same request was under way), the statuses
-            of all answers given out, and tokens of the distinct ones among them, whichever session paid for them.
+        own_counts: `asked` of the one behind, `reused` (from the file, or because the same request was under way), the
+            statuses of all answers given out, and tokens of the distinct ones among them, whichever session paid.
     """
 
     def __init__(self, llm: LLM, path: Path | None = None) -> None:
@@ -34,18 +34,29 @@ class Recorded:
             LimrankError: Another process is writing to it.
         """
         self.name = llm.name
-        self.counts: Counter[str] = Counter()
+        self.own_counts: Counter[str] = Counter()
         self._llm = llm
         self._calls = None if path is None else Calls(path)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """The same, but what a cache (a second Recorded behind this one) knew counts as reused, not as asked."""
+        if not isinstance(self._llm, Recorded):
+            return self.own_counts
+        behind = self._llm.counts
+        reused = self.own_counts["reused"] + behind.get("reused", 0)
+        return {**self.own_counts, "asked": behind.get("asked", 0), "reused": reused}
 
     def generate(self, feed: Iterator[Request | None]) -> Iterator[Delivery]:
         """As `LLM.generate`; a recorded answer is a delivery of its own."""
         return _Exchange(self, feed).deliveries()
 
     def close(self) -> None:
-        """Let go of the calls file."""
+        """Let go of the calls file, and of the cache behind it."""
         if self._calls is not None:
             self._calls.close()
+        if isinstance(self._llm, Recorded):
+            self._llm.close()
 
     def recall(self, key: bytes) -> Response | None:
         """The recorded answer, if there is a usable one."""
@@ -109,15 +120,15 @@ class _Exchange:
         position, key = next(self.positions), key_of(self.recorded.name, request)
         if key in self.waiting:
             self.waiting[key].append(position)
-            self.recorded.counts["reused"] += 1
+            self.recorded.own_counts["reused"] += 1
         elif (known := self.recorded.recall(key)) is not None:
-            self.recorded.counts["reused"] += 1
+            self.recorded.own_counts["reused"] += 1
             self.count(known, 1)
             self.ready.append((position, known))
         else:
             self.waiting[key] = [position]
             self.fresh.append((key, request))
-            self.recorded.counts["asked"] += 1
+            self.recorded.own_counts["asked"] += 1
         return request
 
     def recorded_delivery(self, delivery: Delivery) -> Delivery:
@@ -139,7 +150,7 @@ class _Exchange:
         return ready
 
     def count(self, response: Response, times: int) -> None:
-        counts = self.recorded.counts
+        counts = self.recorded.own_counts
         counts[response.status] += times
         counts["prompt_tokens"] += response.prompt_tokens
         counts["completion_tokens"] += response.completion_tokens

@@ -7,6 +7,7 @@ queries at once. Knows nothing of files but the calls file, nor of judgments.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import logging
 from collections.abc import Iterator, Mapping
@@ -74,7 +75,12 @@ class Reranked:
 
 
 def open_reranker(
-    method: str, *, llm: str | LLM | None = None, prompt: str = "", calls: Path | None = None
+    method: str,
+    *,
+    llm: str | LLM | None = None,
+    prompt: str = "",
+    calls: Path | None = None,
+    cache: Path | None = None,
 ) -> Reranker:
     """The reranker that `method key=value` (or `method:model key=value`) describes.
 
@@ -83,6 +89,8 @@ def open_reranker(
         llm: For methods that ask one: an LLM or its spec; default `transformers:smollm2`.
         prompt: For methods that ask an LLM: a shipped prompt's name or a TOML file; default is the method's own.
         calls: The file in which answers survive a kill; None keeps none.
+        cache: A folder in which a language model's answers are shared by all runs: what any of them asked is known to
+            the next, whatever its method or depth. An answer depends on the batch it came from by rounding only.
 
     Raises:
         Unknown: No such method, backend, prompt or option.
@@ -93,14 +101,16 @@ def open_reranker(
     module = plugins.find("rerank", spec.name)
     parameters = inspect.signature(module.load).parameters
     wants = [name for name, parameter in parameters.items() if parameter.kind is not parameter.KEYWORD_ONLY]
-    _refuse_surplus(spec, wants, llm=llm, prompt=prompt)
+    _refuse_surplus(spec, wants, llm=llm, prompt=prompt, cache=cache)
     values: dict[str, object] = {"model": spec.model, "calls": calls}
     if "prompt" in wants:
         needs = getattr(module, "NEEDS", ("query", "passage"))
         values["prompt"] = prompts.load(prompt or module.PROMPT, needs=needs)
     if "llm" in wants:
         opened = open_llm(llm or LLM_SPEC) if isinstance(llm, str | None) else llm
-        values["llm"] = opened if isinstance(opened, Recorded) else Recorded(opened, calls)
+        if cache is not None:
+            opened = Recorded(opened, cache / f"{hashlib.sha256(opened.name.encode()).hexdigest()[:16]}.calls.jsonl")
+        values["llm"] = opened if isinstance(opened, Recorded) and cache is None else Recorded(opened, calls)
     if odd := [name for name in wants if name not in values]:
         raise LimrankError(
             f"reranking method {spec.name}: load wants {odd[0]!r}; it can have llm, prompt, model, calls"
@@ -177,9 +187,11 @@ def check(run: Run, dataset: Dataset, queries: Mapping[str, Query], *, depth: in
         dataset.lookup(wanted[start : start + LOOKUP])
 
 
-def _refuse_surplus(spec: plugins.Spec, wants: list[str], *, llm: object, prompt: str) -> None:
+def _refuse_surplus(spec: plugins.Spec, wants: list[str], *, llm: object, prompt: str, cache: Path | None) -> None:
     if llm is not None and "llm" not in wants:
         raise LimrankError(f"{spec.name} asks no language model; leave --llm out")
+    if cache is not None and "llm" not in wants:
+        raise LimrankError(f"{spec.name} asks no language model; leave --cache out")
     if prompt and "prompt" not in wants:
         raise LimrankError(f"{spec.name} has no prompt; leave --prompt out")
     if spec.model and "model" not in wants:

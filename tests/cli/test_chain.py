@@ -88,6 +88,27 @@ def test_rerank_keeps_the_documents_and_goes_on_from_its_calls_file(limrank, fol
     assert manifest["counts"]["reused"] == len(documents)
 
 
+def test_runs_that_share_a_cache_ask_only_for_what_is_new(limrank, first_stage):
+    command = [
+        "rerank",
+        first_stage,
+        "pets",
+        "--llm",
+        "fake:hash",
+        "--method",
+        "pointwise",
+        "--cache",
+        "cache",
+        "--json",
+    ]
+    shallow = json.loads(limrank(*command, "--depth", "1", "--out", "runs/pets/shallow.trec").stdout)["counts"]
+    deep = json.loads(limrank(*command, "--depth", "5", "--out", "runs/pets/deep.trec").stdout)["counts"]
+    assert (shallow["asked"], shallow["reused"]) == (3, 0)
+    assert (deep["asked"], deep["reused"]) == (deep["documents"] - 3, 3)
+    refused = limrank("rerank", first_stage, "pets", "--method", "bi_encoder", "--cache", "cache", "--out", "x", code=1)
+    assert "leave --cache out" in refused.stderr
+
+
 def test_a_failing_model_leaves_the_first_stage_order_and_exit_code_1(limrank, folder, first_stage):
     out = "runs/pets/failing.trec"
     command = ["rerank", first_stage, "pets", "--llm", "fake:hash failed=1", "--method", "pointwise", "--out", out]
