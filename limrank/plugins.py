@@ -31,6 +31,9 @@ class Spec(NamedTuple):
 def parse_spec(text: str) -> Spec:
     """Take `name`, `name:model` or `name:model key=value key="two words"` apart.
 
+    A further `name:model` begins a spec within the spec, which is the option `llm` with all that follows:
+    `ray:8x num_gpus=1 transformers:M dtype=float32` says `llm="transformers:M dtype=float32"`.
+
     Raises:
         LimrankError: There is no name, or something behind it is not key=value.
     """
@@ -44,8 +47,11 @@ def parse_spec(text: str) -> Spec:
         )
     name, _, model = words[0].partition(":")
     options: dict[str, str] = {}
-    for word in words[1:]:
+    for i, word in enumerate(words[1:], 1):
         key, equals, value = word.partition("=")
+        if ":" in key:
+            options["llm"] = shlex.join(words[i:])
+            break
         if not equals or not key:
             raise LimrankError(f"cannot read {word!r} in {text!r}: options are written key=value")
         options[key.replace("-", "_")] = value

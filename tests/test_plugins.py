@@ -22,6 +22,7 @@ from limrank.plugins import Spec, call, convert, find, names, parse_spec
         ("x key='two words' url=http://a?b=c", Spec("x", "", {"key": "two words", "url": "http://a?b=c"})),
         ("transformers:'/my models/x'", Spec("transformers", "/my models/x", {})),
         ("x empty=", Spec("x", "", {"empty": ""})),
+        ("x:2 key=1 y:a=b z='c d'", Spec("x", "2", {"key": "1", "llm": "y:a=b 'z=c d'"})),
     ],
 )
 def test_a_spec_is_a_name_a_model_and_options(text: str, spec: Spec) -> None:
