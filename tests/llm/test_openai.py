@@ -464,7 +464,7 @@ def test_an_option_that_can_change_an_answer_is_in_the_name_and_no_other() -> No
         ([("<|im_start|>user ", True), ("hi", False), ("<|im_end|>", True)], "<|im_start|>user hi<|im_end|>"),
         ([("so <", True), ("|im_end|", False), ("> x", True)], "so < |im_end| > x"),
         ([("</thi", False), ("nk>", False)], "< /think>"),
-        ([("</thi", True), ("nk>", False)], "</thi nk>"),
+        ([("</thi", True), ("nk> and so on", False)], "</thi nk> and so on"),
         ([("</thi", False), ("nk>", True)], "< /think>"),
         ([("a < b, c > d, list[int], <div>, x | y", False)], "a < b, c > d, list[int], <div>, x | y"),
     ],
@@ -546,6 +546,15 @@ def test_a_chat_is_rendered_here_and_continued_from_its_tokens(tokenized: tuple[
     decode = llm._tokens.tokenizer.decode  # type: ignore[attr-defined]
     assert decode(first).endswith("<|im_start|>user\nIs it so?<|im_end|>\n<|im_start|>assistant\n")
     assert second[: len(first)] == first and decode(second[len(first) :]) == thought.text
+
+
+def test_token_ids_are_kept_where_they_are_those_of_the_text(tokenized: tuple[LLM, Any]) -> None:
+    llm, _ = tokenized
+    tokens = llm._tokens  # type: ignore[attr-defined]
+    ids = tuple(tokens.ids([trusted("I think so.")]))
+    for told, kept in [(ids, ids), ((*ids, tokens.tokenizer.eos_token_id), ids), (ids[:-1], ())]:
+        response = Response("I think so.", token_ids=told)
+        assert llm._trimmed(response).token_ids == kept  # type: ignore[attr-defined]
 
 
 def test_bodies_are_json_even_where_a_document_is_no_unicode() -> None:
