@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
@@ -38,7 +39,7 @@ def open_lines(path: Path) -> Iterator[IO[bytes]]:
     with open_read(path) as file:
         try:
             yield file
-        except (EOFError, gzip.BadGzipFile) as error:
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise BadFile(f"{path}: is cut off or not gzip ({error})") from error
 
 

@@ -191,14 +191,13 @@ def _ranking(
 
     columns = {doc_id: column for column, doc_id in enumerate(dict.fromkeys(itertools.chain.from_iterable(docs)))}
     shares = np.empty((len(docs), len(columns)))
-    ranks = np.full(shares.shape, np.inf)
     for row, (doc_ids, (contributed, absent), weight) in enumerate(zip(docs, values, weights)):
         places = [columns[doc_id] for doc_id in doc_ids]
         shares[row] = weight * absent
         shares[row, places] = weight * contributed
-        ranks[row, places] = np.arange(len(doc_ids))
     # Summed from the smallest share up, so that equal shares give equal sums whichever run they are from.
     totals = np.sort(shares, axis=0).sum(axis=0)
-    order = np.lexsort((*ranks[::-1], -totals))[:depth]
+    # The columns are in the order of the first run, then what only the second one has: a stable sort keeps it in ties.
+    order = np.argsort(-totals, kind="stable")[:depth]
     known = list(columns)
     return [(known[i], float(totals[i])) for i in order]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from limrank.errors import BadFile, BadRecord
 from limrank.files import atomic_write, open_lines
-from limrank.run import decode_id, encode_id, name_of
+from limrank.run import check_columns, decode_id, encode_id, name_of
 
 # Relevance levels are integers; "1.0" is one as well, "0.5" is not and trec_eval would read it as 0.
 RELEVANCE = re.compile(rb"[+-]?\d+(\.0*)?\Z")
@@ -77,6 +77,7 @@ class Qrels(Mapping[str, Mapping[str, int]]):
 
     def write(self, path: str | Path) -> None:
         """Write TREC qrels, whole or not at all; ids with white space are percent-encoded."""
+        check_columns(self._judgments, where=self.name)
         with atomic_write(Path(path)) as file:
             file.write(self._trec())
 

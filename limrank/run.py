@@ -95,7 +95,7 @@ class Run(Mapping[str, Sequence[ScoredDoc]]):
             for query_id in list(columns):
                 run._add_unordered(query_id, columns[query_id][0], _scores(columns.pop(query_id)[1]), where=str(path))
         except (ValueError, BadRecord) as error:
-            raise BadFile(_first_bad_line(path) or f"{path}: {error}") from None
+            raise BadFile(_first_bad_line(path) or str(error)) from None
         return run
 
     def write(self, path: str | Path) -> None:
@@ -104,12 +104,7 @@ class Run(Mapping[str, Sequence[ScoredDoc]]):
         Scores are written with the digits that give back the same float32, ranks start at 1.
         """
         tag = re.sub(r"\s+", "_", self.name) or "run"
-        for query_id in self._docs:
-            if not query_id or ENCODE.search(query_id):
-                raise BadRecord(
-                    f"{self.name}: query id {query_id!r} cannot be written to a TREC file; ids need to be"
-                    " without white space"
-                )
+        check_columns(self._docs, where=self.name)
         with atomic_write(Path(path)) as file:
             for query_id, docs in self._docs.items():
                 columns = map(encode_id, docs) if ENCODE.search("".join(docs)) else docs
@@ -192,8 +187,28 @@ class Run(Mapping[str, Sequence[ScoredDoc]]):
             raise BadRecord(
                 f"{where}: query {query_id!r}: score rises from {scores[i]} to {scores[i + 1]} at rank {i + 2}"
             )
+        strict = _strict(scores)
+        if not np.isfinite(strict).all():
+            raise BadRecord(
+                f"{where}: query {query_id!r}: scores tie at {scores[-1]}, below which float32 has no number"
+            )
         self._docs[query_id] = docs
-        self._scores[query_id] = _strict(scores)
+        self._scores[query_id] = strict
+
+
+def check_columns(doc_ids: Mapping[str, Iterable[str]], *, where: str) -> None:
+    """Refuse what would end up in the wrong column of a TREC file.
+
+    Raises:
+        BadRecord: A query id has white space (readers do not decode query ids), or an id is empty.
+    """
+    for query_id, docs in doc_ids.items():
+        if not query_id or ENCODE.search(query_id):
+            raise BadRecord(
+                f"{where}: query id {query_id!r} cannot be written to a TREC file; ids need to be without white space"
+            )
+        if "" in docs:
+            raise BadRecord(f"{where}: query {query_id!r} has a document with an empty id; give it one")
 
 
 def name_of(path: Path) -> str:
@@ -250,9 +265,9 @@ def _first_bad_line(path: Path) -> str:
                 return f"{path}:{number}: score {score!r} is not a number"
             if not abs(value) <= FLOAT32_MAX:
                 return f"{path}:{number}: score {score} is not a finite float32; a ranking needs finite scores"
-            if (query_id, doc_id) in seen:
+            if (query_id, decode_id(doc_id)) in seen:
                 return f"{path}:{number}: query {query_id!r} has document {decode_id(doc_id)!r} a second time; keep one"
-            seen.add((query_id, doc_id))
+            seen.add((query_id, decode_id(doc_id)))
     return ""
 
 
@@ -270,7 +285,8 @@ def _strict(scores: Scores) -> Scores:
     if (scores[:-1] > scores[1:]).all():
         return scores
     scores, below = scores.copy(), np.float32("-inf")
-    for i in range(1, len(scores)):
-        if scores[i] >= scores[i - 1]:
-            scores[i] = np.nextafter(scores[i - 1], below)
+    with np.errstate(over="ignore"):
+        for i in range(1, len(scores)):
+            if scores[i] >= scores[i - 1]:
+                scores[i] = np.nextafter(scores[i - 1], below)
     return scores
