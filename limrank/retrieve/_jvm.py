@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,7 @@ def java_class(name: str) -> Any:
         MissingExtra: There is no Java, or no jar.
         LimrankError: Java does not start, or another package started it without Anserini's jar.
     """
-    _start()
+    start()
     from jnius import JavaException, autoclass
 
     try:
@@ -71,34 +70,44 @@ def java_class(name: str) -> Any:
         ) from error
 
 
-@cache
-def _start() -> None:
+def start(*, brief: bool = False) -> None:
+    """Start Java, unless this process has it already.
+
+    Args:
+        brief: There is little to do: skip the optimising compiler, which takes a quarter of a short search's processor
+            time and pays back on long ones only.
+
+    Raises:
+        MissingExtra: There is no Java, or no jar.
+        LimrankError: Java does not start.
+    """
     jnius_config = require("jnius_config", install="pyjnius", needed_for="BM25")
-    if not jnius_config.vm_running:
-        home, version = find_java()
-        jnius_config.set_classpath(str(find_jar()))
-        jnius_config.set_options(*_options(_major(version)))
-        before = os.environ.get("JAVA_HOME")
-        # pyjnius knows no other way to be told; the variable is put back, because child processes inherit it.
-        os.environ["JAVA_HOME"] = str(home)
-        try:
-            import jnius
-        except Exception as error:
-            raise LimrankError(
-                f"Java {version} in {home} does not start ({error}); set JAVA_HOME to a Java {OLDEST} or later, or "
-                "free some memory"
-            ) from error
-        finally:
-            if before is None:
-                del os.environ["JAVA_HOME"]
-            else:
-                os.environ["JAVA_HOME"] = before
-        logger = jnius.autoclass("java.util.logging.Logger").getLogger("org.apache.lucene")
-        logger.setLevel(jnius.autoclass("java.util.logging.Level").SEVERE)
-        _kept.append(logger)
+    if jnius_config.vm_running:
+        return
+    home, version = find_java()
+    jnius_config.set_classpath(str(find_jar()))
+    jnius_config.set_options(*_options(_major(version), brief=brief))
+    before = os.environ.get("JAVA_HOME")
+    # pyjnius knows no other way to be told; the variable is put back, because child processes inherit it.
+    os.environ["JAVA_HOME"] = str(home)
+    try:
+        import jnius
+    except Exception as error:
+        raise LimrankError(
+            f"Java {version} in {home} does not start ({error}); set JAVA_HOME to a Java {OLDEST} or later, or "
+            "free some memory"
+        ) from error
+    finally:
+        if before is None:
+            del os.environ["JAVA_HOME"]
+        else:
+            os.environ["JAVA_HOME"] = before
+    logger = jnius.autoclass("java.util.logging.Logger").getLogger("org.apache.lucene")
+    logger.setLevel(jnius.autoclass("java.util.logging.Level").SEVERE)
+    _kept.append(logger)
 
 
-def _options(major: int) -> list[str]:
+def _options(major: int, *, brief: bool) -> list[str]:
     options = [
         "-Xrs",
         "-XX:MaxRAMPercentage=50",  # of the container, where there is one
@@ -108,8 +117,11 @@ def _options(major: int) -> list[str]:
         "-Dlog4j2.loggerContextFactory=org.apache.logging.log4j.simple.SimpleLoggerContextFactory",
         "-Dorg.apache.logging.log4j.simplelog.level=ERROR",
     ]
-    # Before 23 the option is not known, and an unknown option keeps Java from starting.
-    return [*options, "--sun-misc-unsafe-memory-access=allow"] if major >= 23 else options
+    if brief:
+        options.append("-XX:TieredStopAtLevel=1")
+    if major >= 23:  # before, the option is not known, and an unknown option keeps Java from starting
+        options.append("--sun-misc-unsafe-memory-access=allow")
+    return options
 
 
 def _version(home: Path) -> str:

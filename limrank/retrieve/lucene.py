@@ -18,7 +18,7 @@ from limrank.manifest import Manifest
 from limrank.progress import Track
 from limrank.records import Document, Query, ScoredDoc, contents
 from limrank.retrieve import Contents, batches, cores, search_without
-from limrank.retrieve._jvm import java_class
+from limrank.retrieve._jvm import java_class, start
 
 BATCH = 2000  # documents handed to Lucene at a time; it indexes them with all cores
 
@@ -26,6 +26,7 @@ BATCH = 2000  # documents handed to Lucene at a time; it indexes them with all c
 JAVA_SPACE = "".join(map(chr, range(0x21)))
 
 
+FEW = 50_000  # documents that are searched in no time
 MAX_RAM_BUFFER = 1024  # MiB that Lucene gathers before it writes, where the heap allows it
 
 Rows = list[dict[str, Any]]
@@ -107,6 +108,7 @@ def open_index(
         )
     if rm3 and not manifest.parameters["options"].get("docvectors"):
         raise Mismatch(f"{folder}: was built with docvectors=false, and RM3 needs them; build it again without that")
+    start(brief=manifest.counts.get("documents", 0) < FEW)
     # Every word of a query is a clause; Lucene's own limit of 1,024 is for queries that machines write.
     java_class("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(2**31 - 1)
     searcher = java_class("io.anserini.search.SimpleSearcher")(str(folder))
