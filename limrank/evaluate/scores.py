@@ -113,13 +113,13 @@ def evaluate(run: Run, qrels: Qrels, measures: Sequence[str] = DEFAULT, *, missi
     Source: trec_eval, through pytrec_eval (arXiv:1805.01597).
     """
     wanted = parse_all(measures)
-    judged = [query_id for query_id, by_doc in qrels.items() if by_doc]
+    judged = {query_id: None for query_id, by_doc in qrels.items() if by_doc}
     # A run in memory may hold a query without documents; a file cannot. Both have to give the same numbers.
     found = {query_id for query_id in run if len(run.doc_ids(query_id))}
     lacking = tuple(query_id for query_id in judged if query_id not in found)
-    extra = tuple(query_id for query_id in run if query_id not in qrels)
-    _check(run, qrels, judged, lacking, missing)
-    counted = [query_id for query_id in judged if query_id in found] if missing == "skip" else judged
+    extra = tuple(query_id for query_id in run if query_id not in judged)
+    _check(run, qrels, list(judged), lacking, missing)
+    counted = [query_id for query_id in judged if query_id in found] if missing == "skip" else list(judged)
     values: dict[str, dict[str, float]] = {str(measure): {} for measure in wanted}
     for level in {measure.level for measure in wanted}:
         at_level = [measure for measure in wanted if measure.level == level]
@@ -153,11 +153,9 @@ def _trec_eval(
 
     # Below 0 means "in the pool, not judged" to trec_eval; pytrec_eval crashes on it. None of its measures here
     # distinguishes the two from a document that was never in the pool.
-    judged = {q: {doc_id: level for doc_id, level in qrels[q].items() if level >= 0} for q in query_ids}
+    judged = {q: {doc_id: grade for doc_id, grade in qrels[q].items() if grade >= 0} for q in query_ids}
     evaluator = pytrec_eval.RelevanceEvaluator(
-        judged,
-        {measure.trec_eval for measure in measures},
-        relevance_level=level,
+        judged, {measure.trec_eval for measure in measures}, relevance_level=level
     )
     for query_id in filter(judged.get, query_ids):
         docs = run.doc_ids(query_id)
