@@ -125,7 +125,8 @@ def _summary(place: Path, *, as_json: bool) -> None:
 def fuse(
     *runs: Path,
     method: Literal["rrf", "wsum"] = "rrf",
-    norm: Literal["minmax", "z", "logit", "none"] = "minmax",
+    norm: Annotated[list[Literal["minmax", "z", "rank", "logit", "none"]], Parameter(consume_multiple=True)]
+    | None = None,
     weights: Annotated[list[float], Parameter(consume_multiple=True)] | None = None,
     rrf_k: int = 60,
     depth: int | None = None,
@@ -140,7 +141,8 @@ def fuse(
     Args:
         runs: Two or more TREC run files. Ties go to the document that the first run has higher.
         method: rrf (sum of 1 / (k + rank)), or wsum (weighted sum of normalised scores).
-        norm: For wsum: minmax, z, logit (for probabilities), or none.
+        norm: For wsum: minmax, z, rank, logit (for probabilities), or none; one for all, or one for each run; default:
+            minmax.
         weights: One for each run; default: all equal.
         rrf_k: rrf's k.
         depth: Documents per query that are kept; default: all.
@@ -158,7 +160,8 @@ def fuse(
     started = time.monotonic()
     file_name = name or "+".join(map(name_of, runs)) + f".{method}"
     place = out or (Path("runs") / dataset if dataset else runs[0].parent) / f"{file_name}.trec"
-    parameters = {"method": method, "norm": norm, "weights": weights, "rrf_k": rrf_k, "depth": depth}
+    norms = norm or ["minmax"]
+    parameters = {"method": method, "norm": norms, "weights": weights, "rrf_k": rrf_k, "depth": depth}
     inputs = {"runs": [file_input(run) for run in runs]}
     if finished(place, command="fuse", parameters=parameters, inputs=inputs, force=force):
         note(f"{place}: already there, made from the same runs in the same way; --force makes it again")
@@ -166,7 +169,7 @@ def fuse(
         fused = combine(
             [Run.read(run) for run in runs],
             method=method,
-            norm=norm,
+            norm=norms[0] if len(norms) == 1 else norms,
             weights=weights,
             rrf_k=rrf_k,
             depth=depth,
