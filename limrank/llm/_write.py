@@ -40,7 +40,7 @@ def write(model: Any, tokenizer: Any, tasks: Sequence[Task]) -> list[Written]:
     for i, task in enumerate(tasks):
         ids[i, width - len(task.ids) :] = torch.tensor(list(task.ids))
         mask[i, width - len(task.ids) :] = 1
-    ends = _Ends(tokenizer, tasks, width, _eos_ids(model, tokenizer))
+    ends = Ends(tokenizer, tasks, width, _eos_ids(model, tokenizer))
     # A plain configuration: a model's own may bring a repetition penalty, which makes greedy something else.
     plain = GenerationConfig(do_sample=False, eos_token_id=None, pad_token_id=0, bos_token_id=model.config.bos_token_id)
     usual, model.generation_config = model.generation_config, plain
@@ -64,7 +64,7 @@ def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(i for i in [*listed, tokenizer.eos_token_id] if i is not None)
 
 
-class _Ends:
+class Ends:
     """Says after every step which rows have ended, and remembers where."""
 
     def __init__(self, tokenizer: Any, tasks: Sequence[Task], width: int, eos: frozenset[int]) -> None:
@@ -78,11 +78,12 @@ class _Ends:
 
         new = ids[:, self.width :].tolist()
         for i, row in enumerate(new):
-            if i not in self.ends and (reason := self._reason(i, row)):
+            if i not in self.ends and (reason := self.reason(i, row)):
                 self.ends[i] = (len(row), reason)
         return torch.tensor([i in self.ends for i in range(len(new))], device=ids.device)
 
-    def _reason(self, i: int, row: list[int]) -> str:
+    def reason(self, i: int, row: list[int]) -> str:
+        """Why row i ends with its last token, or nothing; `ends` is the caller's to keep."""
         task = self.tasks[i]
         if row[-1] in self.eos:
             return "eos"
