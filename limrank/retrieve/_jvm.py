@@ -7,17 +7,25 @@ that Ctrl-C stays Python's. Knows nothing of indexes.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from limrank.errors import LimrankError, MissingExtra
 from limrank.extras import require
 
 OLDEST = 21  # what Anserini's classes are compiled for
 
+S = TypeVar("S")
+T = TypeVar("T")
+
+_lock = threading.Lock()
 # Java's own loggers are held weakly: one whose level was set has to be kept, or it is made anew, talking.
 _kept: list[Any] = []
 
@@ -68,6 +76,45 @@ def java_class(name: str) -> Any:
             f"the Java in this process does not know {name} ({error}); another package started it first with other "
             "jars: use limrank's index before it, or in a process of its own"
         ) from error
+
+
+@contextlib.contextmanager
+def alone(task: str) -> Iterator[None]:
+    """A block that calls methods of Java objects, in one thread of this process at a time.
+
+    pyjnius binds a method to its object in a place that all threads share: two threads that call the same method of
+    two objects can get each other's results.
+
+    Raises:
+        LimrankError: Java failed; `task` says at what.
+    """
+    from jnius import JavaException
+
+    with _lock:
+        try:
+            yield
+        except JavaException as error:
+            raise LimrankError(
+                f"Java failed to {task}: {error}; where it says OutOfMemoryError, a smaller k or more memory helps"
+            ) from error
+
+
+def in_threads(call: Callable[[S], T], values: Sequence[S], *, threads: int) -> list[T]:
+    """`call` of every value, in order; for one Java method of one object, inside of `alone`."""
+    from jnius import detach
+
+    def attached(value: S) -> T:
+        try:
+            return call(value)
+        finally:
+            detach()  # Java wants to be told before a thread that called it ends.
+
+    if not values:
+        return []
+    # The first call makes the Python class of what it returns, which is not for two threads at once.
+    first = call(values[0])
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        return [first, *pool.map(attached, values[1:])]
 
 
 def start(*, brief: bool = False) -> None:

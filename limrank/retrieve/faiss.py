@@ -1,12 +1,11 @@
 """Dense retrieval by FAISS: vectors of any sentence-transformers model, in a flat, HNSW, IVF or SQ8 index.
 
-The folder holds `vectors.faiss`, `doc_ids.json` in the order of the vectors, and the manifest, which pins the model
+The folder holds `vectors.faiss`, the document ids in the order of the vectors, and the manifest, which pins the model
 and its revision: an index is never searched with vectors of other weights. Knows nothing of how texts become vectors.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from limrank.datasets import Dataset
 from limrank.errors import BadFile, LimrankError, Mismatch
 from limrank.extras import require
-from limrank.files import read_text, write_json
 from limrank.manifest import Manifest
 from limrank.progress import Track
 from limrank.records import Query, ScoredDoc, contents
 from limrank.retrieve import Contents, batches, search_without
 from limrank.retrieve._encode import Backend, Encoder, open_encoder
+from limrank.retrieve._ids import Ids, write_ids
 from limrank.retrieve._models import DEFAULT, Model, find_model, own_similarity, prompts
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def build(
             lists=lists,
         )
     raw.unlink()
-    write_json(folder / "doc_ids.json", doc_ids)
+    write_ids(folder, (doc_id.encode() for doc_id in doc_ids))
     used = {"hnsw": {"links": links, "construction": construction}, "ivf": {"lists": lists}}.get(type, {})
     return Contents(
         {"documents": documents, "empty": empty},
@@ -160,9 +159,9 @@ def open_index(
         index = faiss.read_index(str(folder / "vectors.faiss"))
     except RuntimeError as error:
         raise BadFile(f"{folder / 'vectors.faiss'}: cannot be read; build the index again") from error
-    doc_ids: list[str] = json.loads(read_text(folder / "doc_ids.json"))
-    if index.ntotal != len(doc_ids):
-        raise Mismatch(f"{folder}: {index.ntotal} vectors and {len(doc_ids)} document ids; build the index again")
+    ids = Ids(folder)
+    if index.ntotal != len(ids):
+        raise Mismatch(f"{folder}: {index.ntotal} vectors and {len(ids)} document ids; build the index again")
     encoder = open_encoder(
         found, backend=backend or made["backend"], trust_remote_code=manifest.parameters["options"]["trust_remote_code"]
     )
@@ -172,18 +171,16 @@ def open_index(
         index.nprobe = min(index.nlist, probes or max(1, index.nlist // 8))
     prefix = made["query_prefix"] if query_prefix is None else query_prefix
     name = found.name.rstrip("/").rpartition("/")[2]
-    return FaissRetriever(name, index, doc_ids, encoder, prefix=prefix, similarity=made["similarity"])
+    return FaissRetriever(name, index, ids, encoder, prefix=prefix, similarity=made["similarity"])
 
 
 class FaissRetriever:
     """An open FAISS index; equal scores are in the order in which the documents were indexed."""
 
-    def __init__(
-        self, name: str, index: Any, doc_ids: Sequence[str], encoder: Encoder, *, prefix: str, similarity: str
-    ) -> None:
+    def __init__(self, name: str, index: Any, ids: Ids, encoder: Encoder, *, prefix: str, similarity: str) -> None:
         self.name = name
         self._index = index
-        self._doc_ids = doc_ids
+        self._ids = ids
         self._encoder = encoder
         self._prefix = prefix
         self._similarity = similarity
@@ -218,10 +215,8 @@ class FaissRetriever:
         rankings = {}
         for query, row_scores, row in zip(queries, scores, positions):
             order = np.lexsort((row, -row_scores))
-            rankings[query.query_id] = [
-                ScoredDoc(self._doc_ids[position], score)
-                for position, score in zip(row[order].tolist(), row_scores[order].tolist())
-            ]
+            pairs = zip(self._ids.of(row[order]), row_scores[order].tolist())
+            rankings[query.query_id] = [ScoredDoc(doc_id, score) for doc_id, score in pairs]
         return rankings
 
 

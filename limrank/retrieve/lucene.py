@@ -7,29 +7,24 @@ through a query parser, so punctuation means nothing and any length is fine. Kno
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from limrank.datasets import Dataset
 from limrank.errors import LimrankError, Mismatch
 from limrank.manifest import Manifest
 from limrank.progress import Track
-from limrank.records import Document, Query, ScoredDoc, contents
-from limrank.retrieve import Contents, batches, cores, search_without
-from limrank.retrieve._jvm import java_class, start
+from limrank.records import Document, contents
+from limrank.retrieve import Contents, Retriever, batches, cores
+from limrank.retrieve._ids import Ids, write_ids
+from limrank.retrieve._jvm import alone, java_class, start
+from limrank.retrieve._search import AnseriniRetriever, LuceneRetriever, open_reader, read_ids
 
 BATCH = 2000  # documents handed to Lucene at a time; it indexes them with all cores
 
 # What Java's String.trim takes away: Anserini does not index a document of which nothing is left.
 JAVA_SPACE = "".join(map(chr, range(0x21)))
-
-
 FEW = 50_000  # documents that are searched in no time
 MAX_RAM_BUFFER = 1024  # MiB that Lucene gathers before it writes, where the heap allows it
-
-Rows = list[dict[str, Any]]
 
 
 def build(dataset: Dataset, folder: Path, track: Track, *, docvectors: bool = True) -> Contents:
@@ -49,18 +44,17 @@ def build(dataset: Dataset, folder: Path, track: Track, *, docvectors: bool = Tr
     indexer.writer.getConfig().setRAMBufferSizeMB(min(MAX_RAM_BUFFER, heap / 4))
     wanted = taken = empty = 0
     try:
-        with ThreadPoolExecutor(max_workers=1) as worker:
-            pending: Future[int] | None = None
-            for batch in batches(track(dataset.documents(), label="index"), BATCH):
-                # Lucene works on one batch while the next is read and packed.
-                lines = [line for document in batch if (line := _line(document))]
-                taken += pending.result() if pending else 0
-                pending = worker.submit(indexer.addRawDocuments, lines)
-                wanted, empty = wanted + len(lines), empty + len(batch) - len(lines)
-            taken += pending.result() if pending else 0
+        for batch in batches(track(dataset.documents(), label="index"), BATCH):
+            lines = [line for document in batch if (line := _line(document))]
+            with alone("index documents"):
+                taken += indexer.addRawDocuments(lines)
+            wanted, empty = wanted + len(lines), empty + len(batch) - len(lines)
     finally:
         indexer.close()
-    held = java_class("io.anserini.search.SimpleSearcher")(str(folder)).get_total_num_docs()
+    with alone("read the index that was made"):
+        reader = open_reader(folder)
+        held = write_ids(folder, read_ids(reader))
+        reader.close()
     if not wanted == taken == held:
         raise LimrankError(
             f"{dataset.name}: of {wanted} documents Lucene took {taken} and holds {held}; its messages are above, "
@@ -80,7 +74,7 @@ def open_index(
     rm3_terms: int = 10,
     rm3_docs: int = 10,
     rm3_weight: float = 0.5,
-) -> LuceneRetriever:
+) -> Retriever:
     """The index, to be searched with BM25.
 
     Args:
@@ -111,71 +105,21 @@ def open_index(
     start(brief=manifest.counts.get("documents", 0) < FEW)
     # Every word of a query is a clause; Lucene's own limit of 1,024 is for queries that machines write.
     java_class("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(2**31 - 1)
-    searcher = java_class("io.anserini.search.SimpleSearcher")(str(folder))
-    searcher.set_bm25(k1, b)
     if rm3:
+        searcher = java_class("io.anserini.search.SimpleSearcher")(str(folder))
+        searcher.set_bm25(k1, b)
         searcher.set_rm3(rm3_terms, rm3_docs, rm3_weight)
+        return AnseriniRetriever("bm25-rm3", searcher)
+    reader = open_reader(folder)
+    similarity = java_class("org.apache.lucene.search.similarities.BM25Similarity")(k1, b)
+    queries = "io.anserini.search.query."
     if query_side:
-        generator = java_class("io.anserini.search.query.QuerySideBm25QueryGenerator")(k1, b, searcher.reader)
+        generator = java_class(queries + "QuerySideBm25QueryGenerator")(k1, b, reader)
     else:
-        generator = java_class("io.anserini.search.query.BagOfWordsQueryGenerator")()
-    return LuceneRetriever("bm25-query-side" if query_side else "bm25-rm3" if rm3 else "bm25", searcher, generator)
-
-
-class LuceneRetriever:
-    """An open Lucene index; ties go by ascending document id, as everywhere in Anserini."""
-
-    def __init__(self, name: str, searcher: Any, generator: Any) -> None:
-        self.name = name
-        self._searcher = searcher
-        self._generator = generator
-        # Jackson hands over a quarter of a million results in one piece of JSON; asked for one by one through
-        # pyjnius they take longer than the search.
-        self._json = java_class("com.fasterxml.jackson.databind.ObjectMapper")()
-        document = java_class("java.lang.Class").forName("org.apache.lucene.document.Document")
-        self._json.configOverride(document).setIsIgnoredType(java_class("java.lang.Boolean")(True))
-
-    def search(
-        self, queries: Sequence[Query], k: int, excluded: Mapping[str, frozenset[str]] = {}
-    ) -> dict[str, list[ScoredDoc]]:
-        """See `limrank.retrieve.Retriever`; all queries are searched at once, with all cores.
-
-        Raises:
-            LimrankError: Java failed, most likely for want of memory.
-        """
-        return search_without(self._top, queries, k, excluded)
-
-    def _top(self, queries: Sequence[Query], depth: int) -> dict[str, list[ScoredDoc]]:
-        texts, numbers = java_class("java.util.ArrayList")(), java_class("java.util.ArrayList")()
-        for number, query in enumerate(queries):
-            texts.add(_paired(query.text))
-            numbers.add(str(number))
-        from jnius import JavaException
-
-        try:
-            found = self._searcher.batch_search(self._generator, texts, numbers, depth, cores())
-            answer: dict[str, Rows] = json.loads(bytes(self._json.writeValueAsBytes(found)))
-        except JavaException as error:
-            raise LimrankError(f"Lucene cannot search {len(queries)} queries {depth} deep: {error}") from error
-        return {query.query_id: _falling(answer[str(number)]) for number, query in enumerate(queries)}
+        generator = java_class(queries + "BagOfWordsQueryGenerator")()
+    return LuceneRetriever("bm25-query-side" if query_side else "bm25", reader, similarity, generator, Ids(folder))
 
 
 def _line(document: Document) -> str:
     text = contents(document)
     return json.dumps({"id": document.doc_id, "contents": text}) if text.strip(JAVA_SPACE) else ""
-
-
-def _paired(text: str) -> str:
-    """The text with surrogates that are not part of a pair replaced: Java strings take pairs only."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _falling(rows: Rows) -> list[ScoredDoc]:
-    """Results in Anserini's order. It rounds scores and lowers the 2nd, 3rd ... of a tie by 1e-6 each, so after a tie
-    of more than a hundred the next score can be above the last one."""
-    ranking: list[ScoredDoc] = []
-    lowest = float("inf")
-    for row in rows:
-        lowest = min(lowest, row["score"])
-        ranking.append(ScoredDoc(row["docid"], lowest))
-    return ranking

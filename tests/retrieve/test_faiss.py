@@ -12,6 +12,7 @@ from limrank.records import Document, Query, contents
 from limrank.retrieve import faiss as dense
 from limrank.retrieve import index, open_index, retrieve
 from limrank.retrieve._encode import open_encoder
+from limrank.retrieve._ids import write_ids
 from limrank.retrieve._models import DEFAULT, find_model
 from limrank.run import Run
 
@@ -169,8 +170,7 @@ def test_an_index_is_not_searched_with_another_model(tmp_path, tiny):
 def test_broken_files_are_errors_that_say_what_to_do(tmp_path, things):
     path = tmp_path / "index"
     shutil.copytree(things, path)
-    ids = json.loads((path / "doc_ids.json").read_text())
-    (path / "doc_ids.json").write_text(json.dumps(ids[:-1]))
+    write_ids(path, (document.doc_id.encode() for document in DOCUMENTS[:-1]))
     with pytest.raises(Mismatch, match="100 vectors and 99 document ids"):
         open_index(path)
     (path / "vectors.faiss").write_bytes(b"half")
