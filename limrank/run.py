@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 # Six columns of a TREC run, read from both ends, so that a document id may hold spaces. Bytes, because str.split and
 # str's \s also split at Unicode spaces, and trec_eval does not.
 LINE = re.compile(rb"\s*(\S+)\s+(\S+)\s+(\S.*?)\s+(\S+)\s+(\S+)\s+(\S+)\s*\Z", re.DOTALL)
-# What would end a column, and the percent sign of an id that already looks encoded.
-ENCODE = re.compile(r"[ \t\n\r\v\f]|%(?=(?:20|09|0A|0D|0B|0C|25))")
-DECODE = re.compile(r"%(20|09|0A|0D|0B|0C|25)")
+# What would end a column, and the percent sign of what already looks like its code (or the code of that, ...). Other
+# codes, as in the ids of DBpedia, stay as they are, so that all tools know a document by one name.
+SPACE = "(?:20|09|0A|0B|0C|0D)"
+ENCODE = re.compile(rf"[ \t\n\r\v\f]|%(?=(?:25)*{SPACE})")
+DECODE = re.compile(rf"%({SPACE}|25(?=(?:25)*{SPACE}))")
 FLOAT32_MAX = 3.4028235e38
 
 

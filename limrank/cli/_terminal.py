@@ -59,11 +59,13 @@ def table(columns: list[str], rows: Iterable[Sequence[object]], *, title: str = 
     """Rows under headings on stdout; the first column is left-aligned, numbers to the right."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     drawn = Table(title=title or None, box=None, title_justify="left", pad_edge=False)
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:
-        drawn.add_row(*map(str, row))
+        # Text, because a str is read as markup: list[int] would lose its brackets.
+        drawn.add_row(*(Text(str(cell)) for cell in row))
     # A pipe has no width; a table for a program to read must not be broken at 80 columns.
     Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(drawn)
