@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limrank.records import Query, ScoredDoc
-from limrank.retrieve import cores, search_without
+from limrank.retrieve import batches, cores, search_without
 from limrank.retrieve._ids import Ids
 from limrank.retrieve._jvm import alone, in_threads, java_class
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 SLACK = 100  # results beyond k, to see where the ties at the cut end
+HITS = 250_000  # results in memory at a time
 PAGE = 200_000  # document ids read at a time
 
 
@@ -57,17 +58,21 @@ class LuceneRetriever:
         left, asked = list(queries), depth + SLACK
         while left:
             cut_in_a_tie = []
-            for query, (scores, numbers) in zip(left, self._found(left, asked)):
-                if len(scores) == asked and scores[-1] == scores[depth - 1]:
-                    cut_in_a_tie.append(query)
-                    continue
-                if len(scores) > depth:
-                    keep = scores >= scores[depth - 1]
-                    scores, numbers = scores[keep], numbers[keep]
-                ordered = sorted(zip((-scores).tolist(), self._ids.of(numbers)))
-                rankings[query.query_id] = [ScoredDoc(doc_id, -score) for score, doc_id in ordered[:depth]]
+            for some in batches(left, max(1, HITS // asked)):
+                for query, (scores, numbers) in zip(some, self._found(some, asked)):
+                    if len(scores) == asked and scores[-1] == scores[depth - 1]:
+                        cut_in_a_tie.append(query)
+                    else:
+                        rankings[query.query_id] = self._ranked(scores, numbers, depth)
             left, asked = cut_in_a_tie, 2 * asked
         return rankings
+
+    def _ranked(self, scores: Scores, numbers: Numbers, depth: int) -> list[ScoredDoc]:
+        if len(scores) > depth:
+            keep = scores >= scores[depth - 1]
+            scores, numbers = scores[keep], numbers[keep]
+        ordered = sorted(zip((-scores).tolist(), self._ids.of(numbers)))
+        return [ScoredDoc(doc_id, -score) for score, doc_id in ordered[:depth]]
 
     def _found(self, queries: Sequence[Query], asked: int) -> list[tuple[Scores, Numbers]]:
         """Per query the `asked` best scores, falling, and the documents' numbers."""
