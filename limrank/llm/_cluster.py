@@ -44,6 +44,7 @@ class Cluster:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         self._ray = require("ray", extra="ray", needed_for="the ray backend")
         self._actors: list[Any] = []
+        self._closed = False
         if not self._ray.is_initialized():
             self._begin(address or os.environ.get("RAY_ADDRESS") or "local", cpus)
         Cluster._users += 1
@@ -118,6 +119,9 @@ class Cluster:
 
     def close(self) -> None:
         """End all actors, and the cluster if it was started here and nobody else uses it."""
+        if self._closed:
+            return
+        self._closed = True
         Cluster._users -= 1
         if not self._ray.is_initialized():
             return

@@ -275,7 +275,6 @@ def reranked(llm: Any, calls: Path, meanwhile: Callable[[int], None]) -> tuple[l
     for ranking in open_reranker("pointwise", llm=recorded).rerank(jobs):
         rankings.append(ranking)
         meanwhile(len(rankings))
-    recorded.close()
     lines = [json.loads(line) for line in calls.read_text().splitlines()]
     assert len({line["key"] for line in lines}) == len(lines) == 240
     found = {line["key"]: {name: line[name] for name in line if name != "more"} for line in lines}
