@@ -15,7 +15,7 @@ Step = tuple[str, Sequence[str]]
 def steps(folder: Path, *, depth: int) -> list[Step]:
     """What each step is for, and its command line without the leading `limrank`."""
     bm25, minilm, fused, reranked = (
-        str(folder / f"{name}.trec") for name in ("bm25", "minilm", "bm25+minilm", "bm25+minilm+smollm2")
+        str(folder / f"{name}.trec") for name in ("bm25", "minilm", "bm25+minilm", f"bm25+minilm+smollm2.top{depth}")
     )
     return [
         ("Words: a Lucene index of the docstrings of Python's standard library.", ["index", "stdlib", "lucene"]),

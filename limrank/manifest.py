@@ -91,7 +91,11 @@ def file_input(path: Path) -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """limrank's version and commit (with `+changes` where files differ from it), Python's, and the packages'."""
-    found = {"limrank": __version__, "python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    found = {
+        "limrank": __version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
     if commit := _commit():
         found["commit"] = commit
     for package in PACKAGES:

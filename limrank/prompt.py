@@ -136,17 +136,21 @@ def _from_record(record: dict[str, Any], *, path: str, name: str, digest: str) -
     if odd := sorted(record.keys() - KEYS):
         raise BadFile(f"{path}: unknown key {odd[0]!r}; keys are {', '.join(sorted(KEYS))}")
     form = record.get("format")
+    choices, target = record.get("choices", []), record.get("target", "")
+    if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
+        raise BadFile(f"{path}: choices is a list of texts in quotes, not {choices!r}")
+    if not isinstance(target, str):
+        raise BadFile(f"{path}: target is a text in quotes, not {target!r}")
     if form == "completion" and isinstance(record.get("text"), str):
         messages: tuple[tuple[str, str], ...] = (("", record["text"]),)
     elif form == "chat" and record.get("messages"):
         try:
-            messages = tuple((message["role"], message["text"]) for message in record["messages"])
+            messages = tuple((message["role"] + "", message["text"] + "") for message in record["messages"])
         except (KeyError, TypeError):
             raise BadFile(f"{path}: every [[messages]] needs role and text") from None
     else:
         raise BadFile(f'{path}: needs format = "completion" and text, or format = "chat" and [[messages]]')
-    choices = tuple(record.get("choices", ()))
-    return Prompt(name, messages, choices, record.get("target", ""), record.get("source", ""), digest)
+    return Prompt(name, messages, tuple(choices), target, str(record.get("source", "")), digest)
 
 
 def _parts(template: str, values: dict[str, str]) -> Iterator[tuple[str, Part]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from numbers import Integral
 from pathlib import Path
 
 from limrank.errors import BadFile, BadRecord
@@ -32,11 +33,11 @@ class Qrels(Mapping[str, Mapping[str, int]]):
         self._judgments: dict[str, dict[str, int]] = {}
         for query_id, by_doc in judgments.items():
             for doc_id, relevance in by_doc.items():
-                if not isinstance(relevance, int) or isinstance(relevance, bool):
+                if not isinstance(relevance, Integral) or isinstance(relevance, bool):
                     raise BadRecord(
                         f"{name}: query {query_id!r}, document {doc_id!r}: relevance {relevance!r} is not an integer"
                     )
-            self._judgments[query_id] = dict(by_doc)
+            self._judgments[query_id] = {doc_id: int(relevance) for doc_id, relevance in by_doc.items()}
 
     @classmethod
     def read(cls, path: str | Path, *, name: str = "") -> Qrels:

@@ -69,7 +69,6 @@ def rerank(llm: LLM, jobs: Iterator[Job]) -> None:
 def recorded(llm: LLM, path: Path, jobs: Iterator[Job]) -> None:
     store = Recorded(llm, path)
     rerank(store, jobs)
-    store.close()
 
 
 def show(name: str, count: int, work: object) -> None:

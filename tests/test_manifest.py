@@ -15,7 +15,12 @@ def test_a_manifest_reads_back_as_it_was_written(tmp_path):
     made = Manifest("retrieve", parameters={"k": 10}, inputs={"index": "x"}, counts={"queries": 1}, seconds=1.23456)
     assert made.write(output) == tmp_path / "bm25.trec.manifest.json"
     read = Manifest.read(output)
-    assert (read.command, read.parameters, read.inputs, read.counts) == ("retrieve", {"k": 10}, {"index": "x"}, {"queries": 1})
+    assert (read.command, read.parameters, read.inputs, read.counts) == (
+        "retrieve",
+        {"k": 10},
+        {"index": "x"},
+        {"queries": 1},
+    )
     assert read.seconds == 1.235
     assert read.output == {"name": "bm25.trec", "sha256": hashlib.sha256(b"q Q0 d 1 1 t\n").hexdigest()}
 
@@ -24,7 +29,9 @@ def test_versions_name_limrank_python_and_the_packages_that_change_numbers(tmp_p
     output = tmp_path / "x"
     output.write_text("")
     Manifest("retrieve").write(output)
-    assert {"limrank", "python", "platform", "numpy", "torch", "pyserini", "ranx"} <= Manifest.read(output).versions.keys()
+    assert {"limrank", "python", "platform", "numpy", "torch", "pyserini", "ranx"} <= Manifest.read(
+        output
+    ).versions.keys()
 
 
 def test_the_manifest_of_a_folder_lies_in_it(tmp_path):

@@ -3,12 +3,14 @@
 import subprocess
 import sys
 
-import limrank
 import pytest
 
+import limrank
+
 HEAVY = {
-    "accelerate", "faiss", "huggingface_hub", "ir_datasets", "jnius", "numba", "numpy", "onnxruntime", "openvino", "pandas",
-    "pyarrow", "pyserini", "pytrec_eval", "ranx", "scipy", "sentence_transformers", "torch", "transformers",
+    "accelerate", "faiss", "httpx2", "huggingface_hub", "ir_datasets", "jnius", "llama_cpp", "numba", "numpy",
+    "onnxruntime", "openvino", "pandas", "pyarrow", "pyserini", "pytrec_eval", "ranx", "scipy", "sentence_transformers",
+    "torch", "transformers",
 }  # fmt: skip
 
 

@@ -67,6 +67,9 @@ def run(arguments: Sequence[str]) -> int:
         # The reader (head, less) has had enough; without this, Python complains once more while it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        print(f"limrank: {one_line(error)}", file=sys.stderr)
+        return 1
     return code if isinstance(code, int) else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -77,6 +78,9 @@ def finished(out: Path, *, command: str, parameters: Mapping[str, Any], inputs: 
     Raises:
         Mismatch: A file is there that was made otherwise; it is not overwritten without --force.
     """
+    if out.is_dir():
+        raise BadFile(f"{out}: is a folder; --out names a file")
+    check_writable(out)
     if force or not out.exists():
         return False
     advice = f"choose another --out, or overwrite {out} with --force"
@@ -85,8 +89,8 @@ def finished(out: Path, *, command: str, parameters: Mapping[str, Any], inputs: 
     manifest = Manifest.read(out)
     if manifest.output.get("sha256") != sha256(out):
         raise Mismatch(f"{out}: was changed after it was made; {advice}")
-    then = {"command": manifest.command, **manifest.parameters, **manifest.inputs}
-    now = _plain({"command": command, **parameters, **inputs})
+    then = {"command": manifest.command, **manifest.parameters, **_content(manifest.inputs)}
+    now = {"command": command, **_plain(parameters), **_content(_plain(inputs))}
     for key in sorted(then.keys() | now.keys()):
         if then.get(key) != now.get(key):
             raise Mismatch(
@@ -123,6 +127,27 @@ def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
     """The value as JSON would give it back, so that then and now can be compared."""
     plain: dict[str, Any] = json.loads(json.dumps(value, default=str))
     return plain
+
+
+def check_writable(out: Path) -> None:
+    """Find out before the work that a result cannot be put there.
+
+    Raises:
+        BadFile: The folder cannot be made or written to.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadFile(f"{out}: its folder cannot be made ({error.strerror}); choose another --out") from None
+    if not os.access(out.parent, os.W_OK):
+        raise BadFile(f"{out}: its folder cannot be written to; choose another --out")
+
+
+def _content(value: Any) -> Any:
+    """The value without paths beside a digest: the same file is the same input wherever it lies."""
+    if isinstance(value, Mapping):
+        return {key: _content(item) for key, item in value.items() if key != "path" or "sha256" not in value}
+    return [_content(item) for item in value] if isinstance(value, list) else value
 
 
 def _short(value: object) -> str:

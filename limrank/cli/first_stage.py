@@ -80,7 +80,7 @@ def retrieve(
         rm3: lucene: expand the query by pseudo-relevance feedback.
         k1: lucene: BM25's k1 (0.9).
         b: lucene: BM25's b (0.4).
-        name: What tables call the run; default: after the method.
+        name: The file's, where --out does not say it; default: after the method.
         out: The run file; default: runs/<dataset>/<name>.trec
         force: Search again, whatever is there.
         as_json: Print the manifest.

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from limrank.cli._files import judgments
+from limrank.cli._files import check_writable, judgments
 from limrank.cli._terminal import emit_json, note, table
 from limrank.errors import LimrankError
+
+if TYPE_CHECKING:
+    from limrank.run import Run
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 DatasetName = Annotated[str, Parameter(name=["--dataset", "-d"])]
@@ -75,7 +80,7 @@ def compare(
     """Compare runs on the same judgments: means, differences with confidence intervals, corrected p-values.
 
     Args:
-        runs: Two or more TREC run files; a file's name is the name of its run.
+        runs: Two or more TREC run files; a file's name is the name of its run, with its folder where two are the same.
         dataset: Whose judgments: an ir_datasets id, bright/<task>, stdlib, or a folder.
         qrels: Or a judgments file, TREC or BEIR.
         measures: Default: ndcg@10 map mrr recall@100; every one adds comparisons that the correction pays for.
@@ -97,9 +102,11 @@ def compare(
 
     if len(runs) < 2:
         raise LimrankError(f"compare needs two runs or more, {len(runs)} given")
+    if out:
+        check_writable(out)
     judged, _ = judgments(dataset, qrels)
     comparison = test_pairs(
-        [Run.read(run) for run in runs],
+        _named([Run.read(run) for run in runs], runs),
         judged,
         measures or DEFAULT,
         baseline=baseline or None,
@@ -113,3 +120,11 @@ def compare(
     print(text)
     if out:
         write_text(out, text + "\n")
+
+
+def _named(runs: list[Run], paths: Sequence[Path]) -> list[Run]:
+    """The runs, those of one name told apart by their folders."""
+    times = Counter(run.name for run in runs)
+    return [
+        run if times[run.name] == 1 else run.renamed(str(path.with_name(run.name))) for run, path in zip(runs, paths)
+    ]

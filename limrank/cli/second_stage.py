@@ -52,48 +52,36 @@ def rerank(
         depth: Documents per query that are reranked.
         max_failed: Documents that may stay without a verdict; with more, the run is written and the exit code is 1.
         cache: A folder in which a language model's answers are shared by all runs.
-        name: What tables call the run; default: <run>+<method>
+        name: The file's, where --out does not say it; default: <run>+<method>
         out: The run file; default: runs/<dataset>/<name>.trec
         force: Rerank again, whatever is there; recorded answers are still used.
         as_json: Print the manifest.
     """
-    from limrank import plugins
     from limrank.datasets import open_dataset
-    from limrank.rerank import check, open_reranker
+    from limrank.plugins import parse_spec
+    from limrank.rerank import describe, open_reranker
     from limrank.rerank import rerank as put_in_order
     from limrank.run import Run
 
     started = time.monotonic()
-    spec = plugins.parse_spec(method if mix is None else f"{method} mix={mix}")
-    plugins.find("rerank", spec.name)
-    if llm:
-        plugins.find("llm", plugins.parse_spec(llm).name)
+    wanted = method if mix is None else f"{method} mix={mix}"
     first_stage, collection = Run.read(run), open_dataset(dataset)
-    place = run_place(collection.name, name or f"{first_stage.name}+{spec.name}", out)
-    parameters: dict[str, Any] = {
-        "method": {"name": spec.name, "model": spec.model, "options": dict(spec.options)},
-        "llm": llm,
-        "prompt": prompt,
-        "depth": depth,
-    }
+    place = run_place(collection.name, name or f"{first_stage.name}+{parse_spec(method).name}", out)
+    # Weights are read and files are opened at the first question, so this costs nothing where there is nothing to do.
+    reranker = open_reranker(
+        wanted, llm=llm or None, prompt=prompt, calls=place.with_name(place.name + ".calls.jsonl"), cache=cache
+    )
+    parameters = {"method": describe(wanted, reranker, prompt=prompt), "depth": depth}
     inputs = {"run": file_input(run), "dataset": dataset_input(collection)}
     there = finished(place, command="rerank", parameters=parameters, inputs=inputs, force=force)
-    if not there or Manifest.read(place).counts["without_verdict"] > max_failed:
-        check(first_stage, collection, {query.query_id: query for query in collection.queries()}, depth=depth)
-        reranker = open_reranker(
-            method if mix is None else f"{method} mix={mix}",
-            llm=llm or None,
-            prompt=prompt,
-            calls=place.with_name(place.name + ".calls.jsonl"),
-            cache=cache,
-        )
-        reranked = put_in_order(first_stage, collection, reranker, depth=depth, track=track)
-        _save(reranked, place, parameters=parameters, inputs=inputs, started=started)
-        _summary(place, as_json=as_json)
-        reranked.check(max_failed)
-    else:
+    if there and Manifest.read(place).counts["without_verdict"] <= max_failed:
         note(f"{place}: already there, made from the same run in the same way; --force makes it again")
         _summary(place, as_json=as_json)
+        return
+    reranked = put_in_order(first_stage, collection, reranker, depth=depth, track=track)
+    _save(reranked, place, parameters=parameters, inputs=inputs, started=started)
+    _summary(place, as_json=as_json)
+    reranked.check(max_failed)
 
 
 def _save(
@@ -147,7 +135,7 @@ def fuse(
         rrf_k: rrf's k.
         depth: Documents per query that are kept; default: all.
         dataset: Only for the place of the result: runs/<dataset>/; default: the folder of the first run.
-        name: What tables call the run; default: the names of the runs, joined by "+", and the method.
+        name: The file's, where --out does not say it; default: the names of the runs, joined by "+", and the method.
         out: The run file.
         force: Fuse again, whatever is there.
         as_json: Print the manifest.

@@ -67,12 +67,12 @@ def show(
 
 
 def _show_run(path: Path, *, query: str, dataset: str, k: int, as_json: bool) -> None:
-    from limrank.manifest import path_of
+    from limrank.manifest import Manifest, path_of
     from limrank.run import Run
 
     run = Run.read(path)
     if not query:
-        manifest = json.loads(path_of(path).read_text(encoding="utf-8")) if path_of(path).exists() else {}
+        manifest = Manifest.read(path).__dict__ if path_of(path).exists() else {}
         sizes = [len(run.doc_ids(query_id)) for query_id in run]
         about = {
             "queries": len(run),

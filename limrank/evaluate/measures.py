@@ -71,6 +71,8 @@ SPELLINGS = {spelling: family for family, row in FAMILIES.items() for spelling i
 ELSEWHERE = frozenset(
     ("f1", "hits", "dcg", "dcg_burges", "ndcg_burges", "rbp", "err", "alpha_ndcg", "judged", "compat", "accuracy")
 )
+# trec_eval keeps depths as C ints.
+DEEPEST = 2**31 - 1
 DEFAULT = ("nDCG@10", "MAP", "MRR", "R@100")
 
 # Name; ir_measures' arguments; depth behind @ (ir_measures, ranx), . or _ (trec_eval); ranx's relevance level.
@@ -161,8 +163,8 @@ def _depth(name: str, family: str, text: str | None) -> int:
         return 0
     if wanted == "never":
         raise LimrankError(f"measure {name!r}: {family} takes no depth")
-    if int(text) < 1:
-        raise LimrankError(f"measure {name!r}: the depth has to be at least 1")
+    if not 1 <= int(text) <= DEEPEST:
+        raise LimrankError(f"measure {name!r}: the depth has to be from 1 to {DEEPEST}")
     return int(text)
 
 

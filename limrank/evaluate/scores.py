@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
-from limrank.errors import Mismatch
+from limrank.errors import Mismatch, Unknown
 from limrank.evaluate.measures import DEFAULT, Measure, parse_all
 from limrank.qrels import Qrels
 from limrank.run import Run
@@ -106,13 +106,15 @@ def evaluate(run: Run, qrels: Qrels, measures: Sequence[str] = DEFAULT, *, missi
             left out of the means ("skip": trec_eval without -c, BRIGHT's own code), or is refused ("error").
 
     Raises:
-        Unknown: A measure is not known.
+        Unknown: A measure, or a treatment of missing queries, is not known.
         LimrankError: A measure lacks its depth, or has one that it cannot have.
         Mismatch: Run and qrels have no query in common; or a query is missing, and missing is "error".
 
     Source: trec_eval, through pytrec_eval (arXiv:1805.01597).
     """
     wanted = parse_all(measures)
+    if missing not in get_args(Missing):
+        raise Unknown.among("treatment of missing queries", missing, get_args(Missing))
     judged = {query_id: None for query_id, by_doc in qrels.items() if by_doc}
     # A run in memory may hold a query without documents; a file cannot. Both have to give the same numbers.
     found = {query_id for query_id in run if len(run.doc_ids(query_id))}

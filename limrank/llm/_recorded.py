@@ -27,16 +27,12 @@ class Recorded:
     """
 
     def __init__(self, llm: LLM, path: Path | None = None) -> None:
-        """Record the answers of `llm` at `path`; without a path they are counted only.
-
-        Raises:
-            BadFile: The file holds something else than answers.
-            LimrankError: Another process is writing to it.
-        """
+        """Record the answers of `llm` at `path`; without a path they are counted only."""
         self.name = llm.name
         self.own_counts: Counter[str] = Counter()
         self._llm = llm
-        self._calls = None if path is None else Calls(path)
+        self._path = path
+        self._calls: Calls | None = None
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -48,15 +44,18 @@ class Recorded:
         return {**self.own_counts, "asked": behind.get("asked", 0), "reused": reused}
 
     def generate(self, feed: Iterator[Request | None]) -> Iterator[Delivery]:
-        """As `LLM.generate`; a recorded answer is a delivery of its own."""
-        return _Exchange(self, feed).deliveries()
+        """As `LLM.generate`; a recorded answer is a delivery of its own. The file is open meanwhile, for nobody else.
 
-    def close(self) -> None:
-        """Let go of the calls file, and of the cache behind it."""
-        if self._calls is not None:
-            self._calls.close()
-        if isinstance(self._llm, Recorded):
-            self._llm.close()
+        Raises:
+            BadFile: The file holds something else than answers.
+            LimrankError: Somebody else is writing to it.
+        """
+        if self._path is None:
+            yield from _Exchange(self, feed).deliveries()
+            return
+        exchange = _Exchange(self, feed)
+        with contextlib.closing(Calls(self._path)) as self._calls, contextlib.closing(exchange.deliveries()) as answers:
+            yield from answers
 
     def recall(self, key: bytes) -> Response | None:
         """The recorded answer, if there is a usable one."""
@@ -81,7 +80,7 @@ class _Exchange:
         self.ready: Delivery = []
         self.ended = False
 
-    def deliveries(self) -> Iterator[Delivery]:
+    def deliveries(self) -> Generator[Delivery, None, None]:
         answers = cast(Generator[Delivery, None, None], self.recorded._llm.generate(self.questions()))
         with contextlib.closing(answers):
             while True:

@@ -132,10 +132,8 @@ def _of_gguf(path: Path) -> Weights:
 
 def _of_folder(folder: Path) -> Weights:
     """A folder is known by the content of its files: a retrained model under the old name is another model."""
-    files = sorted(
-        path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".bin", ".model", ".jinja")
-    )
-    if not any(path.name == "config.json" for path in files):
+    files = sorted(path for path in folder.rglob("*") if path.suffix in DECISIVE and path.is_file())
+    if folder / "config.json" not in files:
         raise Unknown(f"{folder}: has no config.json, so it is not a model")
     total = hashlib.sha256()
     for path in files:

@@ -76,6 +76,7 @@ class Item(NamedTuple):
     position: int
     request: Request
     encoded: Encoded
+    shared_ids: tuple[int, ...]
 
     @property
     def known(self) -> int:
@@ -84,8 +85,13 @@ class Item(NamedTuple):
         return shared if shared >= WORTHWHILE and not self.request.max_tokens else 0
 
     @property
-    def order(self) -> tuple[bool, int, int, int]:
-        return (self.request.max_tokens > 0, self.known, len(self.encoded.ids), self.position)
+    def kind(self) -> tuple[bool, int, tuple[int, ...]]:
+        """What the items of a batch have in common."""
+        return (self.request.max_tokens > 0, self.known, self.shared_ids if self.known else ())
+
+    @property
+    def order(self) -> tuple[tuple[bool, int, tuple[int, ...]], int, int]:
+        return (self.kind, len(self.encoded.ids), self.position)
 
 
 class Transformers:
@@ -110,7 +116,7 @@ class Transformers:
             items, refused = self._encoded(group)
             if refused:
                 yield refused
-            states: Callable[[], Any] = functools.cache(functools.partial(self._states, items))
+            states: Callable[[tuple[int, ...]], Any] = functools.cache(self._states)
             for batch in _batches(sorted(items, key=lambda item: item.order), self.batch_tokens):
                 yield self._answers(batch, states)
 
@@ -145,24 +151,22 @@ class Transformers:
         items, refused = [], []
         for position, request in group:
             try:
-                items.append(Item(position, request, self.tokens.encode(request, self.max_length)))
+                encoded = self.tokens.encode(request, self.max_length)
+                shared_ids = self.tokens.shared_ids(self.tokens.segments(request))
+                items.append(Item(position, request, encoded, tuple(shared_ids)))
             except Unencodable as error:
                 refused.append((position, Response(status="failed", error=str(error))))
         return items, refused
 
-    def _states(self, items: list[Item]) -> Any:
-        """The query's shared states, or None where they cannot be kept.
+    def _states(self, shared_ids: tuple[int, ...]) -> Any:
+        """The states of a query's shared ids, or None where they cannot be kept.
 
         They are computed for all that is shared, though a request may use less of it: so they are the same in a
         resumed run, whichever requests are left.
         """
-        shared = next((item for item in items if item.known), None)
-        if shared is None or not self.prefix:
-            return None
-        segments = self.tokens.segments(shared.request)
-        return prefix_states(self.model, self.tokens.shared_ids(segments))
+        return prefix_states(self.model, list(shared_ids)) if self.prefix else None
 
-    def _answers(self, batch: list[Item], states: Callable[[], Any]) -> Delivery:
+    def _answers(self, batch: list[Item], states: Callable[[tuple[int, ...]], Any]) -> Delivery:
         start = time.perf_counter()
         scored = _halving(lambda part: self._scored(part, states), batch)
         writing = [item for item in batch if item.request.max_tokens]
@@ -173,7 +177,7 @@ class Transformers:
             for item, values in zip(batch, scored)
         ]
 
-    def _scored(self, batch: Sequence[Item], states: Callable[[], Any]) -> list[list[float] | None]:
+    def _scored(self, batch: Sequence[Item], states: Callable[[tuple[int, ...]], Any]) -> list[list[float] | None]:
         """Log-probabilities of each item's choices; None where the device lacked memory."""
         rows, owners = [], []
         for i, item in enumerate(batch):
@@ -183,7 +187,7 @@ class Transformers:
         result: list[list[float] | None] = [[0.0] * len(item.encoded.choices) for item in batch]
         if not rows:
             return result
-        kept = states() if batch[0].known else None
+        kept = states(batch[0].shared_ids) if batch[0].known else None
         known = batch[0].known if kept is not None else 0
         for (i, choices), values in zip(owners, logprobs(self.model, rows, kept, known)):
             sums = result[i]
@@ -230,7 +234,7 @@ def _batches(items: list[Item], tokens: int) -> Iterator[list[Item]]:
         width = len(item.encoded.ids) - item.known + max(map(len, item.encoded.choices), default=1) - 1
         more = max(len(_rows(item.encoded)), 1)
         full = (rows + more) * width > tokens * (WRITING if writes else 1)
-        if batch and (full or item.order[:2] != batch[0].order[:2]):
+        if batch and (full or item.kind != batch[0].kind):
             yield batch
             batch, rows = [], 0
         batch.append(item)

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from limrank import plugins
 from limrank import prompt as prompts
@@ -110,13 +110,35 @@ def open_reranker(
         opened = open_llm(llm or LLM_SPEC) if isinstance(llm, str | None) else llm
         if cache is not None:
             opened = Recorded(opened, cache / f"{hashlib.sha256(opened.name.encode()).hexdigest()[:16]}.calls.jsonl")
-        values["llm"] = opened if isinstance(opened, Recorded) and cache is None else Recorded(opened, calls)
+        values["llm"] = Recorded(opened, calls)
     if odd := [name for name in wants if name not in values]:
         raise LimrankError(
             f"reranking method {spec.name}: load wants {odd[0]!r}; it can have llm, prompt, model, calls"
         )
     what = f"reranking method {spec.name}"
     return cast(Reranker, plugins.call(module.load, *(values[name] for name in wants), options=spec.options, what=what))
+
+
+def describe(method: str, reranker: Reranker, *, prompt: str = "") -> dict[str, Any]:
+    """Everything about an open reranker that decides its scores, for manifests: a changed file is a changed value.
+
+    Args:
+        method: As given to `open_reranker`.
+        reranker: What that returned.
+        prompt: As given to `open_reranker`.
+    """
+    spec = plugins.parse_spec(method)
+    module = plugins.find("rerank", spec.name)
+    llm = getattr(reranker, "llm", None)
+    told: dict[str, Any] = {
+        "name": spec.name,
+        "options": plugins.settle(module.load, options=spec.options, what=f"reranking method {spec.name}"),
+        "model": getattr(reranker, "identity", spec.model) if llm is None else llm.name,
+    }
+    if "prompt" in inspect.signature(module.load).parameters:
+        loaded = prompts.load(prompt or module.PROMPT, needs=getattr(module, "NEEDS", ("query", "passage")))
+        told["prompt"] = {"name": loaded.name, "sha256": loaded.sha256}
+    return told
 
 
 def rerank(run: Run, dataset: Dataset, reranker: Reranker, *, depth: int = 100, track: Track = silent) -> Reranked:
@@ -201,12 +223,17 @@ def _refuse_surplus(spec: plugins.Spec, wants: list[str], *, llm: object, prompt
 
 
 def _jobs(run: Run, dataset: Dataset, queries: Mapping[str, Query], depth: int) -> Iterator[Job]:
-    for query_id in run:
-        first_stage = tuple(run[query_id][:depth])
-        if not first_stage:
+    """Jobs in the order of the run; documents are looked up for many queries at once, which packed corpora need."""
+    waiting: list[tuple[str, tuple[ScoredDoc, ...]]] = []
+    for number, query_id in enumerate(run, 1):
+        if first_stage := tuple(run[query_id][:depth]):
+            waiting.append((query_id, first_stage))
+        if sum(len(docs) for _, docs in waiting) < LOOKUP and number < len(run):
             continue
-        documents = dataset.lookup(doc.doc_id for doc in first_stage)
-        yield Job(queries[query_id], tuple(documents[doc.doc_id] for doc in first_stage), first_stage)
+        documents = dataset.lookup({doc.doc_id: None for _, docs in waiting for doc in docs})
+        for waiting_id, docs in waiting:
+            yield Job(queries[waiting_id], tuple(documents[doc.doc_id] for doc in docs), docs)
+        waiting = []
 
 
 def _check_documents(reranker: Reranker, query_id: str, documents: tuple[Judged, ...], given: list[ScoredDoc]) -> None:

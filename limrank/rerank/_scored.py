@@ -6,6 +6,7 @@ that are missing, each of which is scored as a whole, so that the same batches g
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +24,7 @@ class Scored:
 
     Attributes:
         name: The method's.
+        identity: Everything that decides a score: model, revision, limits.
         counts: `asked`: documents scored; `reused`: documents whose score was in the calls file.
     """
 
@@ -39,21 +41,28 @@ class Scored:
         check_mix(mix)
         self.name = name
         self.counts: Counter[str] = Counter()
-        self._identity, self._score, self._mix = identity, score, mix
-        self._calls = None if calls is None else Calls(calls)
+        self.identity = identity
+        self._score, self._mix, self._path = score, mix, calls
+        self._calls: Calls | None = None
 
     def rerank(self, jobs: Iterable[Job]) -> Iterator[Ranking]:
         """As `Reranker.rerank`, in the order of the jobs."""
-        for job in jobs:
-            verdicts = [
-                Verdict(None, "the model's output is not a finite number") if score is None else Verdict(score)
-                for score in self._scores(job)
-            ]
-            yield ranked(job, mixed(job, verdicts, self._mix))
+        if self._path is None:
+            yield from map(self._ranking, jobs)
+            return
+        with contextlib.closing(Calls(self._path)) as self._calls:
+            yield from map(self._ranking, jobs)
+
+    def _ranking(self, job: Job) -> Ranking:
+        verdicts = [
+            Verdict(None, "the model's output is not a finite number") if score is None else Verdict(score)
+            for score in self._scores(job)
+        ]
+        return ranked(job, mixed(job, verdicts, self._mix))
 
     def _scores(self, job: Job) -> list[float | None]:
         query, texts = query_text(job.query), [contents(document) for document in job.documents]
-        key = digest(self.name, self._identity, query, texts)
+        key = digest(self.name, self.identity, query, texts)
         if self._calls is not None and (known := self._calls.get(key)) is not None:
             self.counts["reused"] += len(texts)
             scores: list[float | None] = known["scores"]

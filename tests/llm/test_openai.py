@@ -206,7 +206,6 @@ def test_the_key_is_sent_and_seen_nowhere_else(
                 seen += [str(answers(recorded, *[ask(f"x{i}", max_tokens=5) for i in range(3)]))]
             except LimrankError as error:
                 seen += [str(error), repr(error.__context__), repr(error.__cause__)]
-            recorded.close()
             assert server.headers and all(sent["Authorization"] == f"Bearer {KEY}" for sent in server.headers)
             seen += [llm.name, repr(llm), repr(vars(llm)), (tmp_path / f"calls{fault}.jsonl").read_text()]
     assert "wrong key ***" in str(seen)

@@ -26,7 +26,6 @@ def test_known_requests_are_not_asked_again_and_get_the_same_answer(tmp_path: Pa
     requests = [ask(str(i)) for i in range(20)]
     first = Recorded(load(batch=3), tmp_path / "calls")
     given = answers(first, requests[:13])
-    first.close()
     fake = Fake(load()._answer, name=load().name, keep=True)
     again = Recorded(fake, tmp_path / "calls")
     assert {i: answer for i, answer in answers(again, requests).items() if i < 13} == given
@@ -40,7 +39,6 @@ def test_answers_equal_those_of_the_bare_model_in_any_mixture_of_known_and_new(t
     for session, known in enumerate([range(0, 90, 2), range(5), range(90)]):
         recorded = Recorded(load(batch=4), tmp_path / "calls")
         assert answers(recorded, [requests[i] for i in known]) == {n: bare[i] for n, i in enumerate(known)}, session
-        recorded.close()
 
 
 def test_the_same_request_under_way_is_asked_once(tmp_path: Path) -> None:
@@ -56,14 +54,12 @@ def test_another_model_gets_no_answer_of_this_one(tmp_path: Path) -> None:
         recorded = Recorded(load(seed=seed), tmp_path / "calls")
         answers(recorded, [ask("a")])
         assert recorded.counts["reused"] == 0
-        recorded.close()
 
 
 def test_failures_are_written_down_counted_and_asked_again(tmp_path: Path) -> None:
     path = tmp_path / "calls"
     recorded = Recorded(load(failed=0.2, malformed=0.2, nan=0.2, short=0.2), path)
     given = answers(recorded, [ask(str(i)) for i in range(200)])
-    recorded.close()
     statuses = Counter(answer.status for answer in given.values())
     assert recorded.counts["failed"] == statuses["failed"] > 60
     assert recorded.counts["malformed"] == statuses["malformed"] > 10
@@ -92,7 +88,6 @@ def test_what_was_answered_before_the_model_broke_is_kept(tmp_path: Path) -> Non
     recorded = Recorded(Fake(break_at_seven, name="f", batch=2), tmp_path / "calls")
     with pytest.raises(OSError):
         answers(recorded, [ask(str(i)) for i in range(10)])
-    recorded.close()
     again = Recorded(Fake(load()._answer, name="f"), tmp_path / "calls")
     answers(again, [ask(str(i)) for i in range(10)])
     assert again.counts["reused"] == 6

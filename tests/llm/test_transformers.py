@@ -111,7 +111,6 @@ def test_a_resumed_query_gets_the_same_bits(tiny_model: Path, tmp_path: Path, ke
     for number, _ in enumerate(recorded.generate(iter(requests)), 1):
         if number > kept:
             break
-    recorded.close()
     again = Recorded(open_llm(spec), tmp_path / "calls")
     assert [answer.logprobs for answer in answers(again, requests)] == [answer.logprobs for answer in whole]
     assert again.counts["reused"] > 0
@@ -265,3 +264,16 @@ def test_smollm2_scores_equal_a_plain_forward_pass() -> None:
         assert answer.choice_tokens == (1, 1, 6)
         for value, wanted, tokens in zip(answer.logprobs, expected, answer.choice_tokens):
             assert value == pytest.approx(wanted, abs=1e-4 * tokens)
+
+
+def test_requests_of_one_query_may_share_different_texts(tiny_model: Path) -> None:
+    def ask(start: str, end: str) -> Request:
+        parts = (Part(start * 12, trusted=True), Part(end, trusted=False))
+        return Request((Message("", parts),), query_id="q", shared=1, cut=1, choices=(Part(" a", trusted=True),))
+
+    requests = [ask(start, end) for end in ("one", "two") for start in ("red green ", "who knows ")]
+    llm = open_llm(f"transformers:{tiny_model} dtype=float32")
+    together = {position: response.logprobs for batch in llm.generate(iter(requests)) for position, response in batch}
+    for position, request in enumerate(requests):
+        [[(_, alone)]] = list(llm.generate(iter([request])))
+        assert together[position] == pytest.approx(alone.logprobs, abs=1e-4)

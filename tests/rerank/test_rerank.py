@@ -150,8 +150,6 @@ def test_known_answers_give_the_same_bytes_without_the_model(
         reranker = opened(method, llm, tmp_path / "calls")
         result = rerank(first_stage(dataset), dataset, reranker)
         result.run.write(tmp_path / f"{session}.trec")
-        close = getattr(getattr(reranker, "llm", None), "close", None) or reranker._calls.close
-        close()
     assert (tmp_path / "first.trec").read_bytes() == (tmp_path / "second.trec").read_bytes()
     assert result.counts.get("asked", 0) == 0 and result.counts["reused"] == 48
 
