@@ -11,6 +11,9 @@ from pathlib import Path
 
 Step = tuple[str, Sequence[str]]
 
+# Prompt, passage and query in 160 tokens: the whole has to be done in four minutes on two cores.
+LLM = "transformers:smollm2 max_length=160"
+
 
 def steps(folder: Path, *, depth: int) -> list[Step]:
     """What each step is for, and its command line without the leading `limrank`."""
@@ -25,7 +28,19 @@ def steps(folder: Path, *, depth: int) -> list[Step]:
         ("Fusion: reciprocal ranks of both.", ["fuse", bm25, minilm, "--method", "rrf", "--out", fused]),
         (
             f"Second stage: SmolLM2-135M reads the {depth} best and says how likely the query is after each.",
-            ["rerank", fused, "stdlib", "--method", "likelihood", "--depth", str(depth), "--out", reranked],
+            [
+                "rerank",
+                fused,
+                "stdlib",
+                "--llm",
+                LLM,
+                "--method",
+                "likelihood",
+                "--depth",
+                str(depth),
+                "--out",
+                reranked,
+            ],
         ),
         (
             "Which is better, and is that more than chance?",

@@ -87,7 +87,7 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
     print(application().generate_completion(shell=shell))
 
 
-def demo(*, folder: Path = Path("runs/demo"), depth: int = 5) -> int:
+def demo(*, folder: Path = Path("runs/demo"), depth: int = 3) -> int:
     """Index, retrieve, fuse, rerank and compare on Python's own documentation; needs no network and no GPU.
 
     Every step is a command that can be typed; a step that was finished before is not done again.

@@ -180,11 +180,14 @@ def retrieve(
         seen.add(query.query_id)
     if isinstance(retriever, Path):
         retriever = open_index(retriever, options=options)
-    # A batch bounds what is in memory at a time: about a quarter of a million results.
-    batch = max(1, 250_000 // k)
+    opened = retriever
     rankings: dict[str, list[ScoredDoc]] = {}
-    for some in batches(track(queries, label="retrieve", total=len(queries)), batch):
-        rankings |= retriever.search(some, k, excluded)
+
+    def search(batch: list[Query]) -> None:
+        rankings.update(opened.search(batch, k, excluded))
+
+    # A batch bounds what is in memory at a time: about a quarter of a million results.
+    in_batches(queries, max(1, 250_000 // k), search, track=track, label="retrieve", total=len(queries))
     return Run(rankings, name=name or retriever.name)
 
 
@@ -288,3 +291,23 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 def cores() -> int:
     """For kinds: the processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_batches(
+    items: Iterable[T],
+    size: int,
+    work: Callable[[list[T]], None],
+    *,
+    track: Track,
+    label: str,
+    total: int | None = None,
+) -> None:
+    """For kinds: do the work batch by batch; the tracker sees an item when the work on it is done."""
+
+    def done() -> Iterator[T]:
+        for batch in batches(items, size):
+            work(batch)
+            yield from batch
+
+    for _ in track(done(), label=label, total=total):
+        pass

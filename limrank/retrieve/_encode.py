@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Backend = Literal["auto", "torch", "onnx", "openvino"]
+# The package of each graph runtime, the faster one first.
+RUNTIMES: dict[Backend, str] = {"openvino": "openvino", "onnx": "onnxruntime"}
 
 
 class Encoder(Protocol):
@@ -69,8 +71,8 @@ def open_encoder(model: Model, *, backend: Backend = "auto", trust_remote_code: 
 
     Args:
         backend: `onnx` and `openvino` run an exported graph, on the CPU. `auto` is torch where there is a GPU, else
-            onnx where onnxruntime is installed and the model can be exported with the same vectors (cosine 0.9999),
-            else torch.
+            openvino or onnx, the first that is installed, where the model can be exported with the same vectors (cosine
+            0.9999), else torch.
         trust_remote_code: Run the Python files that come with the model.
 
     Raises:
@@ -82,10 +84,11 @@ def open_encoder(model: Model, *, backend: Backend = "auto", trust_remote_code: 
         return _sentence_model(model, device=device, trust_remote_code=trust_remote_code)
 
     if backend == "auto":
-        backend = "torch" if _has_gpu() or not _importable("onnxruntime", "onnx") else "onnx"
-        if backend == "onnx":
+        found = (name for name, package in RUNTIMES.items() if _importable(package, "onnx"))
+        backend = "torch" if _has_gpu() else next(found, "torch")
+        if backend != "torch":
             try:
-                return _graph(model, "onnx", lambda: load("cpu"))
+                return _graph(model, backend, lambda: load("cpu"))
             except CannotExport as error:
                 logger.warning("%s; torch runs it instead", error)
                 backend = "torch"

@@ -16,8 +16,8 @@ from limrank.errors import BadFile, LimrankError, Mismatch
 from limrank.extras import require
 from limrank.manifest import Manifest
 from limrank.progress import Track
-from limrank.records import Query, ScoredDoc, contents
-from limrank.retrieve import Contents, batches, search_without
+from limrank.records import Document, Query, ScoredDoc, contents
+from limrank.retrieve import Contents, in_batches, search_without
 from limrank.retrieve._encode import Backend, Encoder, open_encoder
 from limrank.retrieve._ids import Ids, write_ids
 from limrank.retrieve._models import DEFAULT, Model, find_model, own_similarity, prompts
@@ -82,14 +82,18 @@ def build(
     documents = empty = dimension = 0
     raw = folder / "vectors.f32"
     with open(raw, "wb") as file:
-        for chunk in batches(track(dataset.documents(), label="index"), CHUNK):
+
+        def embed(chunk: list[Document]) -> None:
+            nonlocal documents, empty, dimension
             texts = {document.doc_id: contents(document) for document in chunk if contents(document).strip()}
             documents, empty = documents + len(texts), empty + len(chunk) - len(texts)
             if texts:
                 vectors = _embed(encoder, list(texts.values()), prefix, compared, what=dataset.name)
                 dimension = vectors.shape[1]
-                doc_ids += texts
+                doc_ids.extend(texts)
                 file.write(vectors.tobytes())
+
+        in_batches(dataset.documents(), CHUNK, embed, track=track, label="index")
     if documents:
         lists = min(lists or round(math.sqrt(documents)), documents)
         _write_index(

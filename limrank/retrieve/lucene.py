@@ -14,7 +14,7 @@ from limrank.errors import LimrankError, Mismatch
 from limrank.manifest import Manifest
 from limrank.progress import Track
 from limrank.records import Document, contents
-from limrank.retrieve import Contents, Retriever, batches, cores
+from limrank.retrieve import Contents, Retriever, cores, in_batches
 from limrank.retrieve._ids import Ids, write_ids
 from limrank.retrieve._jvm import alone, java_class, start
 from limrank.retrieve._search import AnseriniRetriever, LuceneRetriever, open_reader, read_ids
@@ -44,11 +44,15 @@ def build(dataset: Dataset, folder: Path, track: Track, *, docvectors: bool = Tr
     indexer.writer.getConfig().setRAMBufferSizeMB(min(MAX_RAM_BUFFER, heap / 4))
     wanted = taken = empty = 0
     try:
-        for batch in batches(track(dataset.documents(), label="index"), BATCH):
+
+        def add(batch: list[Document]) -> None:
+            nonlocal wanted, taken, empty
             lines = [line for document in batch if (line := _line(document))]
             with alone("index documents"):
                 taken += indexer.addRawDocuments(lines)
             wanted, empty = wanted + len(lines), empty + len(batch) - len(lines)
+
+        in_batches(dataset.documents(), BATCH, add, track=track, label="index")
     finally:
         indexer.close()
     with alone("read the index that was made"):
