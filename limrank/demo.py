@@ -11,8 +11,8 @@ from pathlib import Path
 
 Step = tuple[str, Sequence[str]]
 
-# Prompt, passage and query in 160 tokens: the whole has to be done in four minutes on two cores.
-LLM = "transformers:smollm2 max_length=160"
+# Prompt, passage and query in 128 tokens: the whole has to be done in four minutes on two cores.
+LLM = "transformers:smollm2 max_length=128"
 
 
 def steps(folder: Path, *, depth: int) -> list[Step]:
