@@ -20,6 +20,9 @@ class Dataset(Protocol):
     Attributes:
         name: As the user writes it: "bright/biology", "stdlib"; of a folder its last part.
         revision: What pins the content (a version, a commit, a hash); goes into every manifest.
+
+    One whose judgments can change under the same documents also has `corpus_revision`, which pins the documents alone:
+    an index is known by that, and outlives a corrected judgment.
     """
 
     @property

@@ -49,7 +49,12 @@ class BrightDataset:
     @functools.cached_property
     def revision(self) -> str:
         """ir_datasets' version, which pins its downloads by md5, and the judgments' sha256: BRIGHT was corrected."""
-        return f"ir_datasets {irds.library().__version__}, qrels sha256 {self.qrels().sha256()[:12]}"
+        return f"{self.corpus_revision}, qrels sha256 {self.qrels().sha256()[:12]}"
+
+    @property
+    def corpus_revision(self) -> str:
+        """What pins the documents alone."""
+        return f"ir_datasets {irds.library().__version__}"
 
     def documents(self) -> Iterator[Document]:
         """All documents in BRIGHT's order; passages, or whole pages of a long task.

@@ -58,6 +58,14 @@ class FolderDataset:
             f"{path.relative_to(self.folder).as_posix()} sha256 {digest}" for path, digest in sorted(parts.items())
         )
 
+    @functools.cached_property
+    def corpus_revision(self) -> str:
+        """The same of the documents alone."""
+        if self._documents is None:
+            return "no documents"
+        name = self._documents.relative_to(self.folder).as_posix()
+        return f"{name} sha256 {Corpus(self._documents, name=self.name).fingerprint()}"
+
     def documents(self) -> Iterator[Document]:
         """All documents in the order of the file.
 

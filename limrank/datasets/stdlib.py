@@ -46,10 +46,12 @@ class StdlibDataset:
     @property
     def revision(self) -> str:
         """What this is made of: Python's version and the first digits of the contents' sha256."""
-        return (
-            f"python {platform.python_version()}, corpus sha256 {sha256(corpus_file())[:12]}, "
-            f"judgments sha256 {sha256(self.judgments)[:12]}"
-        )
+        return f"{self.corpus_revision}, judgments sha256 {sha256(self.judgments)[:12]}"
+
+    @property
+    def corpus_revision(self) -> str:
+        """The same of the documents alone."""
+        return f"python {platform.python_version()}, corpus sha256 {sha256(corpus_file())[:12]}"
 
     @property
     def skipped(self) -> list[str]:

@@ -84,7 +84,7 @@ def index(
     Args:
         dataset: Its documents are streamed; what is found is title, space, text.
         kind: "lucene" or "faiss".
-        out: The index folder. An index of the same dataset, revision, kind and options is left as it is.
+        out: The index folder. An index of the same documents, kind and options is left as it is.
         force: Build again, in place of whatever index is there.
         track: Sees the documents go by.
         options: The kind's own, as text.
@@ -98,7 +98,7 @@ def index(
     module = plugins.find("retrieve", kind)
     settled = plugins.settle(module.build, options=options, what=f"index kind {kind!r}")
     parameters = {"kind": kind, "options": settled}
-    inputs = {"dataset": dataset.name, "revision": dataset.revision}
+    inputs = {"dataset": dataset.name, "revision": getattr(dataset, "corpus_revision", dataset.revision)}
     if _occupied(out) and not force:
         manifest = Manifest.read(out)
         if difference := _difference(manifest, inputs, parameters):

@@ -67,6 +67,33 @@ def test_the_same_command_again_does_nothing_and_another_one_needs_force(limrank
     assert (folder / first_stage).stat().st_mtime_ns == before
 
 
+def test_one_more_judgment_leaves_the_index_as_it_is_and_another_document_does_not(limrank, folder, first_stage):
+    for name, line in (("qrels/test.tsv", "q1\td2\t0\n"), ("corpus.jsonl", '{"_id": "d6", "text": "a fish"}\n')):
+        path = folder / "pets" / name
+        before = path.read_text()
+        path.write_text(before + line)
+        done = limrank("index", "pets", "lucene", code=int(name == "corpus.jsonl"))
+        path.write_text(before)
+        assert ("already there" if name != "corpus.jsonl" else "is an index of something else") in done.stderr
+
+
+def test_another_prompt_under_the_same_name_is_another_run(limrank, folder, first_stage):
+    text = 'format = "completion"\ntext = "{query} {passage}"\nchoices = [" yes", " no"]\n'
+    (folder / "p.toml").write_text(text)
+    command = ["rerank", first_stage, "pets", "--llm", "fake:hash", "--method", "pointwise", "--out", "runs/p.trec"]
+    limrank(*command, "--prompt", "p.toml")
+    assert "already there" in limrank(*command, "--prompt", "p.toml").stderr
+    (folder / "p.toml").write_text(text.replace('" yes", " no"', '" no", " yes"'))
+    assert "--force" in limrank(*command, "--prompt", "p.toml", code=1).stderr
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_before_the_work(limrank, folder, first_stage):
+    (folder / "afolder").mkdir()
+    fuse = ["fuse", first_stage, first_stage]
+    assert "is a folder" in limrank(*fuse, "--out", "afolder", code=1).stderr
+    assert "cannot be made" in limrank(*fuse, "--out", f"{first_stage}/x.trec", code=1).stderr
+
+
 def test_evaluate_prints_what_can_be_worked_out_by_hand(limrank, first_stage):
     # The relevant document is first each time; for q2 because of d2 and d4, which have the dog, d4 is shorter.
     scores = json.loads(limrank("evaluate", first_stage, "--dataset", "pets", "mrr", "P@1", "--json").stdout)
