@@ -32,10 +32,13 @@ def found(path, text):
 
 
 STALLS = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from limrank.records import Document
 from limrank.retrieve import index
+
+# Where the tests run in the background, SIGINT is ignored, and so it would be here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 class Endless:
     name, revision = "endless", "1"
