@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+PURPOSE = "Retrieval with LLM rerankers that reason. Fast, and every number can be believed."
 COMMANDS = {
     "demo": ("about", "The whole chain on Python's own documentation, in a few minutes."),
     "index": ("first_stage", "Build a Lucene or FAISS index of a dataset."),
@@ -34,7 +35,7 @@ def application() -> Any:
 
     app = App(
         name="limrank",
-        help="Retrieval with LLM rerankers that reason. Fast, and every number can be believed.",
+        help=PURPOSE,
         help_format="plaintext",
         version=f"limrank {__version__}",
         result_action="return_value",
@@ -45,8 +46,17 @@ def application() -> Any:
     return app
 
 
+def overview() -> str:
+    """What `limrank --help` prints; made here, because loading cyclopts and rich takes longer than all the rest."""
+    commands = "\n".join(f"  {name:10}  {summary}" for name, (_, summary) in COMMANDS.items())
+    return f"{PURPOSE}\n\nUsage: limrank COMMAND ...   (limrank COMMAND --help tells the rest)\n\n{commands}"
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; an error becomes one line on stderr."""
+    if list(arguments) in ([], ["--help"], ["-h"]):
+        print(overview())
+        return 0
     from cyclopts import CycloptsError
 
     from limrank.errors import LimrankError
