@@ -59,9 +59,12 @@ def test_a_build_that_is_killed_leaves_nothing_that_opens(tmp_path, how):
     process = subprocess.Popen(
         [sys.executable, "-c", STALLS, out], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    assert process.stdout.readline() == "stalled\n"
-    process.send_signal(how)
-    _, stderr = process.communicate(timeout=60)
+    try:
+        assert process.stdout.readline() == "stalled\n"
+        process.send_signal(how)
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode != 0 and not out.exists()
     with pytest.raises(BadFile, match="no such index"):
         open_index(out)
