@@ -5,6 +5,7 @@ A dataset streams; nobody holds the corpus in memory. Knows nothing of indexes, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, cast
@@ -59,8 +60,9 @@ class Dataset(Protocol):
 def open_dataset(name: str) -> Dataset:
     """The dataset of this id or folder.
 
-    The first part of an id names the module here that knows it (`bright/biology`, `stdlib`); a path to a folder is
-    read as BEIR, TREC or JSON lines (`FOLDER?split=dev` for other judgments than test); every other id is asked of
+    The first part of an id names the module here that knows it (`bright/biology`, `followir/core17`, `litsearch`,
+    `stdlib`), and what follows a question mark is that module's option (`litsearch?revision=main`); a path to a folder
+    is read as BEIR, TREC or JSON lines (`FOLDER?split=dev` for other judgments than test); every other id is asked of
     ir_datasets.
 
     Raises:
@@ -71,7 +73,21 @@ def open_dataset(name: str) -> Dataset:
 
     if Path(folder.take_apart(name)[0]).is_dir() or name.startswith((".", "/", "~")):
         return folder.load(name)
-    first, _, rest = name.partition("/")
+    first = re.split("[/?]", name, maxsplit=1)[0]
     if first in plugins.names("datasets") and first not in ("folder", "irds"):
-        return cast(Dataset, plugins.find("datasets", first).load(rest))
+        return cast(Dataset, plugins.find("datasets", first).load(name.removeprefix(first).removeprefix("/")))
     return irds.load(name)
+
+
+def register_with_ir_datasets() -> list[str]:
+    """Make FollowIR and LitSearch known to ir_datasets in this process, so that other tools can load them by id.
+
+    Returns:
+        The ids that were added; none at a second call.
+
+    Raises:
+        MissingExtra: ir_datasets is not installed.
+    """
+    from limrank.datasets import _hub_irds
+
+    return _hub_irds.register_with_ir_datasets()

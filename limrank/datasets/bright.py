@@ -1,10 +1,12 @@
 """BRIGHT (arXiv:2407.12883) by task, as its authors evaluate it: `bright/biology`, `bright/biology/gpt4`.
 
 A name is bright/TASK, or bright/TASK_long for the eight tasks with whole web pages as documents, and optionally the
-model whose reasoning replaces the query. ir_datasets downloads the files and checks their md5 sums. Three of its
-readings are corrected here: an excluded document is no judgment of -100 but one that must not be returned, the gold
-documents of a long task are pages, and the text of a reasoning query is the column `query`, not `reasoning`, in which a
-human explains the answer (BRIGHT's run.py).
+model whose reasoning replaces the query. `bright/biology?fixed=FILE` judges with castorini's `.fixed` file, in which
+copies of gold documents are gold too, and calls itself bright/biology+fixed; published numbers are without it.
+
+ir_datasets downloads the files and checks their md5 sums. Three of its readings are corrected here: an excluded
+document is no judgment of -100 but one that must not be returned, the gold documents of a long task are pages, and the
+text of a reasoning query is the column `query`, not `reasoning`, in which a human explains the answer (run.py there).
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from limrank.datasets import irds
-from limrank.errors import Mismatch, Unknown
+from limrank.datasets._option import take_option
+from limrank.errors import BadFile, Mismatch, Unknown
 from limrank.extras import require
 from limrank.qrels import Qrels
 from limrank.records import Document, Query
@@ -39,22 +42,31 @@ EXCLUDED = -100
 class BrightDataset:
     """One task of BRIGHT."""
 
-    def __init__(self, task: str, *, long: bool = False, source: str = "") -> None:
+    def __init__(self, task: str, *, long: bool = False, source: str = "", fixed: Path | None = None) -> None:
         self.task = task
         self.source = source
-        self.name = f"bright/{task}{'_long' if long else ''}{f'/{source}' if source else ''}"
-        self._source = irds.find(f"bright/{task.replace('_', '-')}{'-long' if long else ''}")
+        self.fixed = fixed
+        self.name = f"bright/{task}{'_long' if long else ''}{f'/{source}' if source else ''}{'+fixed' if fixed else ''}"
+        self._place = f"{task.replace('_', '-')}{'-long' if long else ''}"
+        self._source = irds.find(f"bright/{self._place}")
         self._documents = irds.IrdsDataset(self.name, self._source)
 
     @functools.cached_property
     def revision(self) -> str:
-        """ir_datasets' version, which pins its downloads by md5, and the judgments' sha256: BRIGHT was corrected."""
-        return f"{self.corpus_revision}, qrels sha256 {self.qrels().sha256()[:12]}"
+        """ir_datasets' version, the md5 sums that it holds downloads to, and the judgments' sha256.
+
+        The hub's BRIGHT was corrected more than once, and ir_datasets asks for its newest files: where they are others
+        than these sums say, loading fails.
+        """
+        source = f"{SOURCES[self.source]}/" if self.source else ""
+        queries = self._md5(f"{self._queries}/{source}queries")
+        kind = ".fixed qrels" if self.fixed else "qrels"
+        return f"{self.corpus_revision}, queries md5 {queries}, {kind} sha256 {self.qrels().sha256()[:12]}"
 
     @property
     def corpus_revision(self) -> str:
         """What pins the documents alone."""
-        return f"ir_datasets {irds.library().__version__}"
+        return f"ir_datasets {irds.library().__version__}, documents md5 {self._md5(f'{self._place}/docs')}"
 
     def documents(self) -> Iterator[Document]:
         """All documents in BRIGHT's order; passages, or whole pages of a long task.
@@ -93,16 +105,19 @@ class BrightDataset:
         yield from (Query(query_id, written[query_id]) for query_id in original)
 
     def qrels(self) -> Qrels:
-        """The gold documents, relevance 1, each once.
+        """The gold documents, relevance 1, each once; with `?fixed=` their copies as well.
 
         Raises:
+            Mismatch: The `.fixed` file is not that of this task.
+            BadFile: The `.fixed` file cannot be read.
             LimrankError: The file cannot be downloaded.
         """
         gold = {
             query_id: {doc_id: relevance for doc_id, relevance in by_doc.items() if relevance != EXCLUDED}
             for query_id, by_doc in self._judged.items()
         }
-        return Qrels({query_id: by_doc for query_id, by_doc in gold.items() if by_doc}, name=self.name)
+        qrels = Qrels({query_id: by_doc for query_id, by_doc in gold.items() if by_doc}, name=self.name)
+        return widened(qrels, self.fixed, excluded=self.excluded()) if self.fixed else qrels
 
     def excluded(self) -> Mapping[str, frozenset[str]]:
         """By query id, the documents to drop before a ranking is cut.
@@ -122,6 +137,15 @@ class BrightDataset:
         # whole pages of a long task, too. A document that is gold and excluded at once raises here as a contradiction.
         return irds.unique(self._source.qrels_handler(), where=self.name)
 
+    @property
+    def _queries(self) -> str:
+        """What ir_datasets calls the task; a long task has the same queries."""
+        return self.task.replace("_", "-")
+
+    def _md5(self, file: str) -> str:
+        """The first digits of what ir_datasets expects of a file."""
+        return irds.expected_files(irds.library(), f"bright/{file}")[file][:12]
+
     def _texts(self, file: str) -> dict[str, str]:
         """Query texts by id, from the column `query` of one of the task's files."""
         parquet = require("pyarrow.parquet", needed_for="BRIGHT")
@@ -136,19 +160,53 @@ class BrightDataset:
         util = irds.library().util
         downloads = util.DownloadConfig.context("bright", util.home_path() / "bright")
         with irds.explained(self.name):
-            return Path(downloads[f"{self.task.replace('_', '-')}/{file}"].path())
+            return Path(downloads[f"{self._queries}/{file}"].path())
+
+
+def widened(gold: Qrels, path: Path, *, excluded: Mapping[str, frozenset[str]]) -> Qrels:
+    """castorini's `.fixed` judgments, after checking that they are these and more.
+
+    They add to the gold documents of a query all documents with the same text (Pyserini's
+    scripts/bright/create_adjusted_qrels.py): 625 pairs in five of the twelve tasks, and none in the other seven.
+
+    Args:
+        gold: The task's own judgments.
+        path: TREC qrels, relevance 1 only.
+        excluded: Documents that must not be returned, by query.
+
+    Raises:
+        Mismatch: The file lacks gold documents, or judges other queries, with another relevance, or what is excluded.
+        BadFile: It cannot be read.
+    """
+    fixed = Qrels.read(path, name=gold.name)
+    advice = f"{path} is not the .fixed file of the task and revision of {gold.name}"
+    if others := fixed.keys() - gold.keys():
+        raise Mismatch(f"{advice}: it judges {len(others)} queries that are not there, e.g. {min(others)!r}")
+    for query_id, by_doc in gold.items():
+        judged = fixed.get(query_id, {})
+        if missing := by_doc.keys() - judged.keys():
+            raise Mismatch(f"{advice}: it lacks the gold document {min(missing)!r} of query {query_id!r}")
+        if graded := [doc_id for doc_id, relevance in judged.items() if relevance != 1]:
+            raise Mismatch(f"{advice}: document {graded[0]!r} of query {query_id!r} has another relevance than 1")
+        if barred := judged.keys() & excluded.get(query_id, frozenset()):
+            raise Mismatch(f"{advice}: document {min(barred)!r} is excluded for query {query_id!r}")
+    return fixed
 
 
 def load(rest: str) -> BrightDataset:
     """The dataset of `bright/<rest>`.
 
     Args:
-        rest: TASK, TASK_long, TASK/SOURCE or TASK_long/SOURCE; hyphens do for underscores.
+        rest: TASK, TASK_long, TASK/SOURCE or TASK_long/SOURCE; hyphens do for underscores. Behind it `?fixed=FILE` for
+            castorini's `.fixed` judgments.
 
     Raises:
         Unknown: No such task or source; the nearest ones are suggested.
+        Mismatch: `?fixed=` of a long task, of which there are none.
+        BadFile: There is no such `.fixed` file.
     """
-    place, _, source = rest.partition("/")
+    where, file = take_option(rest, "fixed", of="bright")
+    place, _, source = where.partition("/")
     task = place.lower().replace("-", "_")
     known = {name: (name, False) for name in TASKS} | {f"{name}_long": (name, True) for name in LONG_TASKS}
     if task not in known:
@@ -156,4 +214,12 @@ def load(rest: str) -> BrightDataset:
     if source and source.lower() not in SOURCES:
         raise Unknown.among("source of BRIGHT's queries", source, SOURCES)
     name, long = known[task]
-    return BrightDataset(name, long=long, source=source.lower())
+    fixed = Path(file).expanduser() if file else None
+    if fixed and long:
+        raise Mismatch(f"bright/{task}: .fixed judgments are of passages, and a long task has whole pages")
+    if fixed and not fixed.is_file():
+        raise BadFile(
+            f"{fixed}: no such file; github.com/castorini/anserini-tools has it as qrels/qrels.bright-"
+            f"{name.replace('_', '-')}.fixed.txt"
+        )
+    return BrightDataset(name, long=long, source=source.lower(), fixed=fixed)

@@ -10,13 +10,18 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
+import ir_datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from limrank.datasets import bright
-from limrank.errors import Unknown
+from limrank.errors import BadFile, Mismatch, Unknown
+from limrank.qrels import Qrels
+
+REAL = Path(__file__).parents[2].parent / "shared" / "data" / "bright"
 
 DOCUMENTS = [
     {"id": "wave/Memory Management_2_0.txt", "content": "An id with a space."},
@@ -32,7 +37,7 @@ QUERIES = [
         "gold_ids": ["wave/Memory Management_2_0.txt", "d3", "wave/Memory Management_2_0.txt"],
     },
     {
-        "query": "Limits?", "reasoning": "LEAK", "id": "TheoremQA/L'Hôpital 1", "gold_answer": "g",
+        "query": "Limits?", "reasoning": "LEAK", "id": "TheoremQA/L'Hôpital_1", "gold_answer": "g",
         "excluded_ids": ["d3", "d4", "d3"], "gold_ids_long": ["page 2", "page 2"], "gold_ids": ["L'Hôpital_rule1.json"],
     },
 ]  # fmt: skip
@@ -56,8 +61,20 @@ WRONG_MD5 = "earth-science/claude-3-opus_reason/queries"
 NAMES = [
     "bright/earth_science", "bright/earth-science", "bright/earth_science/gpt4", "bright/earth-science-long",
     "bright/earth_science_long/gpt4", "bright/earth_science/grit", "bright/earth_science/claude-3-opus",
-    "bright/earth_science/llama3-70b", "bright/pony", "bright/biology",
+    "bright/earth_science/llama3-70b", "bright/pony", "bright/biology", "bright/earth_science?fixed=good.trec",
+    "bright/earth_science/gpt4?fixed=good.trec", "bright/earth_science?fixed=narrow.trec",
+    "bright/earth_science?fixed=excluded.trec", "bright/earth_science?fixed=graded.trec",
+    "bright/earth_science?fixed=foreign.trec",
 ]  # fmt: skip
+GOLD = "0 0 wave/Memory%20Management_2_0.txt 1\n0 0 d3 1\nTheoremQA/L'Hôpital_1 0 L'Hôpital_rule1.json 1\n"
+FIXED = {
+    # d4 has the same text as a gold document of the first query.
+    "good.trec": GOLD + "0 0 d4 1\n",
+    "narrow.trec": GOLD.replace("0 0 d3 1\n", ""),
+    "excluded.trec": GOLD + "TheoremQA/L'Hôpital_1 0 d4 1\n",
+    "graded.trec": GOLD + "0 0 d4 2\n",
+    "foreign.trec": GOLD + "7 0 d4 1\n",
+}
 
 # ir_datasets fixes its home and its addresses while it is imported, so this is done in a process of its own.
 CHILD = """
@@ -94,6 +111,7 @@ for name in names:
         "qrels": answer(lambda: {q: dict(d) for q, d in dataset.qrels().items()}),
         "excluded": answer(lambda: {q: sorted(d) for q, d in dataset.excluded().items()}),
         "revision": answer(lambda: dataset.revision),
+        "corpus_revision": dataset.corpus_revision,
     }
 found["missing"] = answer(lambda: open_dataset("bright/earth_science").lookup(["nope", "d3"]))
 print(json.dumps(found))
@@ -123,6 +141,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict:
         pq.write_table(pa.Table.from_pylist(rows), path)
         md5 = hashlib.md5(path.read_bytes()).hexdigest()
         entries[key]["expected_md5"] = "0" * 32 if key == WRONG_MD5 else md5
+    for name, lines in FIXED.items():
+        (served / name).write_text(lines)
     environment = os.environ | {
         "IR_DATASETS_HOME": str(tmp_path_factory.mktemp("home")),
         "IR_DATASETS_DL_TRIES": "1",
@@ -135,15 +155,19 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict:
         capture_output=True,
         text=True,
         env=environment,
+        cwd=served,
         timeout=120,
     )
     server.shutdown()
     server.server_close()
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(done.stdout) | {"md5": {key: entry.get("expected_md5") for key, entry in entries.items()}}
 
 
-READABLE = ["bright/earth_science", "bright/earth_science/gpt4", "bright/earth-science-long"]
+READABLE = [
+    "bright/earth_science", "bright/earth_science/gpt4", "bright/earth-science-long",
+    "bright/earth_science?fixed=good.trec",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", READABLE)
@@ -169,13 +193,13 @@ def test_a_repeated_gold_document_counts_once_and_an_excluded_one_is_no_judgment
     dataset = found["bright/earth_science"]
     assert dataset["qrels"] == {
         "0": {"wave/Memory Management_2_0.txt": 1, "d3": 1},
-        "TheoremQA/L'Hôpital 1": {"L'Hôpital_rule1.json": 1},
+        "TheoremQA/L'Hôpital_1": {"L'Hôpital_rule1.json": 1},
     }
-    assert dataset["excluded"] == {"TheoremQA/L'Hôpital 1": ["d3", "d4"]}
+    assert dataset["excluded"] == {"TheoremQA/L'Hôpital_1": ["d3", "d4"]}
 
 
 def test_the_gold_of_a_long_task_are_its_pages(found: dict) -> None:
-    assert found["bright/earth-science-long"]["qrels"] == {"0": {"page 1": 1}, "TheoremQA/L'Hôpital 1": {"page 2": 1}}
+    assert found["bright/earth-science-long"]["qrels"] == {"0": {"page 1": 1}, "TheoremQA/L'Hôpital_1": {"page 2": 1}}
 
 
 def test_the_original_query_is_the_default(found: dict) -> None:
@@ -184,15 +208,64 @@ def test_the_original_query_is_the_default(found: dict) -> None:
 
 @pytest.mark.parametrize("name", ["bright/earth_science/gpt4", "bright/earth_science_long/gpt4"])
 def test_a_source_s_text_is_its_query_column_and_never_the_human_s_reasoning(found: dict, name: str) -> None:
-    assert found[name]["queries"] == [["0", "GPT-4 on bees", ""], ["TheoremQA/L'Hôpital 1", "GPT-4 on limits", ""]]
+    assert found[name]["queries"] == [["0", "GPT-4 on bees", ""], ["TheoremQA/L'Hôpital_1", "GPT-4 on limits", ""]]
     assert "LEAK" not in json.dumps(found)
 
 
 def test_a_source_changes_the_queries_only(found: dict) -> None:
     original, gpt4 = found["bright/earth_science"], found["bright/earth_science/gpt4"]
     assert original["queries"] != gpt4["queries"]
-    for part in ("documents", "qrels", "excluded", "revision"):
+    for part in ("documents", "qrels", "excluded", "corpus_revision"):
         assert original[part] == gpt4[part]
+
+
+def test_fixed_judgments_add_the_copies_of_gold_documents_and_say_so_in_name_and_revision(found: dict) -> None:
+    plain, fixed = found["bright/earth_science"], found["bright/earth_science?fixed=good.trec"]
+    assert fixed["qrels"] == plain["qrels"] | {"0": plain["qrels"]["0"] | {"d4": 1}}
+    for part in ("documents", "queries", "excluded", "corpus_revision"):
+        assert fixed[part] == plain[part]
+    assert fixed["name"] == "bright/earth_science+fixed"
+    assert found["bright/earth_science/gpt4?fixed=good.trec"]["name"] == "bright/earth_science/gpt4+fixed"
+    lines = "".join(sorted(FIXED["good.trec"].splitlines(keepends=True)))
+    digest = hashlib.sha256(lines.encode()).hexdigest()[:12]
+    assert fixed["revision"].endswith(f", .fixed qrels sha256 {digest}")
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("narrow.trec", "it lacks the gold document 'd3' of query '0'"),
+        ("excluded.trec", "document 'd4' is excluded for query \"TheoremQA/L'Hôpital_1\""),
+        ("graded.trec", "document 'd4' of query '0' has another relevance than 1"),
+        ("foreign.trec", "it judges 1 queries that are not there, e.g. '7'"),
+    ],
+)
+def test_a_fixed_file_of_something_else_is_refused(found: dict, file: str, message: str) -> None:
+    dataset = found[f"bright/earth_science?fixed={file}"]
+    assert dataset["qrels"] == (
+        f"Mismatch: {file} is not the .fixed file of the task and revision of bright/earth_science+fixed: {message}"
+    )
+    assert dataset["revision"] == dataset["qrels"]
+
+
+def test_a_long_task_has_no_fixed_judgments_and_a_missing_file_says_where_it_is_to_be_had(tmp_path: Path) -> None:
+    with pytest.raises(Mismatch, match=r"bright/biology_long: \.fixed judgments are of passages"):
+        bright.load("biology-long?fixed=x.trec")
+    with pytest.raises(BadFile, match=r"nope: no such file; .*/qrels\.bright-earth-science\.fixed\.txt"):
+        bright.load(f"earth_science?fixed={tmp_path / 'nope'}")
+
+
+@pytest.mark.parametrize(
+    ("task", "added"),
+    [("biology", 21), ("earth_science", 4), ("economics", 0), ("leetcode", 0), ("pony", 0), ("aops", 0)],
+)
+def test_the_fixed_files_of_castorini_add_as_many_pairs_as_is_known_of_them(task: str, added: int) -> None:
+    folder = REAL / task
+    if not folder.is_dir():
+        pytest.skip("needs the files of BRIGHT beside the repository")
+    gold = Qrels.read(folder / "qrels.trec")
+    fixed = bright.widened(gold, folder / "qrels.fixed.trec", excluded={})
+    assert sum(map(len, fixed.values())) - sum(map(len, gold.values())) == added
 
 
 def test_hyphens_do_for_underscores_and_the_name_is_the_canonical_one(found: dict) -> None:
@@ -202,18 +275,24 @@ def test_hyphens_do_for_underscores_and_the_name_is_the_canonical_one(found: dic
     assert found["bright/earth_science_long/gpt4"]["name"] == "bright/earth_science_long/gpt4"
 
 
-def test_the_revision_is_the_version_and_a_hash_of_the_judgments(found: dict) -> None:
+def test_the_revision_is_the_version_the_files_and_a_hash_of_the_judgments(found: dict) -> None:
     # Three gold pairs as TREC lines, sorted; a blank within an id is percent-encoded there.
-    lines = "0 0 d3 1\n0 0 wave/Memory%20Management_2_0.txt 1\nTheoremQA/L'Hôpital 1 0 L'Hôpital_rule1.json 1\n"
+    lines = "0 0 d3 1\n0 0 wave/Memory%20Management_2_0.txt 1\nTheoremQA/L'Hôpital_1 0 L'Hôpital_rule1.json 1\n"
     digest = hashlib.sha256(lines.encode()).hexdigest()[:12]
-    assert found["bright/earth_science"]["revision"].endswith(f", qrels sha256 {digest}")
-    assert found["bright/earth_science"]["revision"].startswith("ir_datasets 0.")
+    md5 = found["md5"]
+    documents, queries = md5["earth-science/docs"][:12], md5["earth-science/queries"][:12]
+    corpus = f"ir_datasets {ir_datasets.__version__}, documents md5 {documents}"
+    assert found["bright/earth_science"]["corpus_revision"] == corpus
+    assert found["bright/earth_science"]["revision"] == f"{corpus}, queries md5 {queries}, qrels sha256 {digest}"
+    gpt4, long = found["bright/earth_science/gpt4"]["revision"], found["bright/earth-science-long"]["revision"]
+    assert f", queries md5 {md5['earth-science/gpt4_reason/queries'][:12]}, " in gpt4
+    assert f", documents md5 {md5['earth-science-long/docs'][:12]}, queries md5 {queries}, " in long
 
 
 def test_queries_that_a_source_lacks_are_named(found: dict) -> None:
     answer = found["bright/earth_science/grit"]["queries"]
     assert answer.startswith("Mismatch: bright/earth_science/grit: 1 queries are only in one of")
-    assert answer.endswith('"TheoremQA/L\'Hôpital 1"')
+    assert answer.endswith('"TheoremQA/L\'Hôpital_1"')
 
 
 def test_a_document_that_is_gold_and_excluded_is_refused(found: dict) -> None:
@@ -241,8 +320,6 @@ def test_a_missing_document_is_named(found: dict) -> None:
 
 
 def test_there_are_twelve_tasks_eight_of_them_long_and_ir_datasets_has_each() -> None:
-    import ir_datasets
-
     assert (len(bright.TASKS), len(bright.LONG_TASKS)) == (12, 8)
     names = {f"bright/{task.replace('_', '-')}" for task in bright.TASKS}
     names |= {f"bright/{task.replace('_', '-')}-long" for task in bright.LONG_TASKS}
@@ -260,6 +337,7 @@ def test_there_are_twelve_tasks_eight_of_them_long_and_ir_datasets_has_each() ->
         ("aops-long", "unknown task of BRIGHT 'aops-long'"),
         ("biology/gpt-4", "unknown source of BRIGHT's queries 'gpt-4'; did you mean gpt4?"),
         ("biology/human", "known: claude-3-opus, gemini-1.0, gpt4, grit, llama3-70b"),
+        ("biology?qrels=file", "unknown option of bright 'qrels'; known: fixed"),
     ],
 )
 def test_an_unknown_task_or_source_suggests_the_nearest(rest: str, message: str) -> None:

@@ -1,6 +1,7 @@
 """What every dataset promises, over all kinds that open here, and how a name finds its kind.
 
-BRIGHT's promises are checked in test_bright.py: ir_datasets has to be imported anew for them.
+BRIGHT's promises are checked in test_bright.py, because ir_datasets has to be imported anew for them; FollowIR's and
+LitSearch's in test_followir.py and test_litsearch.py, because the hub's client has to.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def test_excluded_documents_are_told_to_the_one_who_asks(tmp_path: Path) -> None
 
 
 def test_the_kinds_of_datasets_are_the_modules_here() -> None:
-    assert plugins.names("datasets") == ["bright", "folder", "irds", "stdlib"]
+    assert plugins.names("datasets") == ["bright", "folder", "followir", "irds", "litsearch", "stdlib"]
 
 
 def test_the_first_part_of_an_id_names_the_module_and_a_folder_goes_first(
