@@ -82,13 +82,18 @@ class Request(NamedTuple):
         doc_ids: The documents the question is about, in the order of the prompt; for the record, never sent.
         shared: Leading parts, counted over all messages, that all requests of this query have in common.
         max_tokens: Tokens to generate; 0 only scores `choices`.
+        reserve: Tokens that stay free behind the answer, for what will be asked after it; a prompt is cut to leave
+            room for them.
         stop: Strings that end generation; the one that did is kept at the end of the text.
         choices: Continuations whose log-probabilities are wanted. A part that is not trusted cannot become a
             control token here either.
-        cut: Index, over all messages, of the part that is shortened when the prompt is too long; -1 for none.
+        cut: Indices, over all messages, of the parts that may lose their ends when the prompt is too long; the
+            longest loses first, so that in the end all that were cut are equally long.
         temperature: 0 is greedy.
         seed: For temperature above 0.
-        after: Continue behind this earlier answer to the same messages, from its token ids.
+        after: Continue behind this earlier answer to the same messages, from its token ids; where its text has been
+            shortened, from those that the text still has.
+        bridge: Trusted text between `after` and what follows, such as the tag that closes a thought.
     """
 
     messages: tuple[Message, ...]
@@ -98,10 +103,12 @@ class Request(NamedTuple):
     max_tokens: int = 0
     stop: tuple[str, ...] = ()
     choices: tuple[Part, ...] = ()
-    cut: int = -1
+    cut: tuple[int, ...] = ()
     temperature: float = 0.0
     seed: int = 0
     after: Response | None = None
+    bridge: str = ""
+    reserve: int = 0
 
 
 def contents(document: Document) -> str:

@@ -57,7 +57,7 @@ def test_values_are_put_in_once_and_braces_in_them_mean_nothing(tmp_path: Path) 
         Part("!", True),
     )
     # Query and instruction come before the first word of the document; the passage may be cut.
-    assert filled.shared == 3 and filled.cut == 3
+    assert filled.shared == 3 and filled.cut == (3,)
 
 
 def test_instruction_and_title_go_where_the_template_wants_them(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_instruction_and_title_go_where_the_template_wants_them(tmp_path: Path) 
     texts = [part.text for part in filled.messages[0].parts]
     assert texts == ["Be strict.", "|", "why {passage}?", "|", "A title", "|", "the text {query}"]
     # The title is the document's as well, so what is shared ends before it.
-    assert filled.shared == 4 and filled.cut == 6
+    assert filled.shared == 4 and filled.cut == (6,)
 
 
 def test_parts_are_counted_over_all_messages_of_a_chat(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_parts_are_counted_over_all_messages_of_a_chat(tmp_path: Path) -> None:
     )
     filled = prompt.load(path).fill(QUERY, DOCUMENT)
     assert [message.role for message in filled.messages] == ["system", "user"]
-    assert filled.shared == 3 and filled.cut == 3
+    assert filled.shared == 3 and filled.cut == (3,)
 
 
 def test_the_target_is_untrusted_and_the_choices_are_trusted() -> None:

@@ -8,6 +8,9 @@ from limrank.cli._terminal import emit_json, table
 from limrank.errors import LimrankError, Mismatch, Unknown
 from limrank.records import Document, Part, Query, Request
 
+# Documents that a prompt for several is filled with.
+EXAMPLES = 5
+
 
 def show_filled(name: str, *, dataset: str, query: str, doc: str, llm: str, tokens: bool, as_json: bool) -> None:
     """Print the prompt `name` for one query and one document.
@@ -24,8 +27,9 @@ def show_filled(name: str, *, dataset: str, query: str, doc: str, llm: str, toke
     if not (dataset and query):
         raise LimrankError("to fill a prompt, give both --dataset and --query")
     loaded = prompt.load(name)
-    asked, document = _pair(dataset, query, doc)
-    filled = loaded.fill(asked, document)
+    asked, documents = _example(dataset, query, doc, most=EXAMPLES if loaded.many else 1)
+    document = documents[0]
+    filled = loaded.fill_list(asked, documents) if loaded.many else loaded.fill(asked, document)
     choices = loaded.choice_parts + ((loaded.fill_target(asked, document),) if loaded.target else ())
     request = Request(filled.messages, shared=filled.shared, cut=filled.cut, choices=choices)
     model = open_llm(llm or LLM_SPEC)
@@ -50,19 +54,18 @@ def show_filled(name: str, *, dataset: str, query: str, doc: str, llm: str, toke
             print(f"[choice] {part.text!r}")
 
 
-def _pair(dataset: str, query: str, doc: str) -> tuple[Query, Document]:
+def _example(dataset: str, query: str, doc: str, *, most: int) -> tuple[Query, list[Document]]:
     from limrank.datasets import open_dataset
 
     opened = open_dataset(dataset)
     queries = {found.query_id: found for found in opened.queries()}
     if query not in queries:
         raise Unknown.among(f"query in {opened.name}", query, queries)
-    if not doc:
-        relevant = sorted(opened.qrels().relevant(query))
-        if not relevant:
-            raise Mismatch(f"query {query!r} of {opened.name} has no relevant document; name one with --doc")
-        doc = relevant[0]
-    return queries[query], opened.lookup([doc])[doc]
+    chosen = [doc] if doc else sorted(opened.qrels().relevant(query))[:most]
+    if not chosen:
+        raise Mismatch(f"query {query!r} of {opened.name} has no relevant document; name one with --doc")
+    texts = opened.lookup(chosen)
+    return queries[query], [texts[doc_id] for doc_id in chosen]
 
 
 def _text(parts: tuple[Part, ...]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -80,10 +80,14 @@ def _show_run(path: Path, *, query: str, dataset: str, k: int, as_json: bool) ->
             "fewest": min(sizes, default=0),
             "most": max(sizes, default=0),
         }
+        noise = _noise(manifest)
         if as_json:
-            emit_json({"run": run.name, **about, "manifest": manifest})
+            emit_json({"run": run.name, **about, **noise, "manifest": manifest})
         else:
             table(["run", *about], [[run.name, *about.values()]])
+            for bound in noise.values():
+                told = "how its server rounds is not known here" if bound is None else f"up to {bound:g}"
+                print(f"rounding (batches, kernels; says nothing about documents) moves a probability by: {told}")
             print(json.dumps(manifest, indent=2, ensure_ascii=False) if manifest else "no manifest")
         return
     if query not in run:
@@ -97,18 +101,57 @@ def _show_run(path: Path, *, query: str, dataset: str, k: int, as_json: bool) ->
         texts = {doc_id: contents(found) for doc_id, found in opened.lookup(run.doc_ids(query)[:k]).items()}
         relevance = dict(opened.qrels().get(query, {}))
         wording = next((found.text for found in opened.queries() if found.query_id == query), "")
+    said = _said(path, query)
     rows = [
         {"rank": rank, "doc_id": doc.doc_id, "score": doc.score, "relevance": relevance.get(doc.doc_id)}
         | ({"text": texts[doc.doc_id]} if texts else {})
+        | said.get((doc.doc_id,), {})
         for rank, doc in enumerate(run[query][:k], 1)
     ]
+    of_several = [{"doc_ids": doc_ids, **answer} for doc_ids, answer in said.items() if len(doc_ids) > 1]
     if as_json:
-        emit_json({"run": run.name, "query_id": query, "query": wording, "documents": rows})
+        emit_json({"run": run.name, "query_id": query, "query": wording, "documents": rows, "answers": of_several})
         return
     if wording:
         print(f"{query}: {wording}\n")
-    shown = ([row["rank"], row["doc_id"], f"{row['score']:.6g}", _level(row["relevance"]), _line(row)] for row in rows)
-    table(["rank", "document", "score", "relevance", "text"], shown)
+    headings = ["rank", "document", "score", *(["status"] if said else []), "relevance", "text"]
+    shown = (
+        [row["rank"], row["doc_id"], f"{row['score']:.6g}"]
+        + ([row.get("status", "-")] if said else [])
+        + [_level(row["relevance"]), _line(row)]
+        for row in rows
+    )
+    table(headings, shown)
+    for row in [*rows, *of_several]:
+        if row.get("thought") or row.get("error"):
+            named = row.get("doc_id") or " ".join(row["doc_ids"])
+            print(f"\n--- {named} [{row['status']}]\n{row.get('thought') or row['error']}")
+
+
+def _noise(manifest: dict[str, Any]) -> dict[str, float | None]:
+    """How far arithmetic alone may move a score of a run that a language model has reranked."""
+    from limrank.llm import rounding
+
+    method = manifest.get("parameters", {}).get("method")
+    return {"rounding": rounding(method["model"])} if isinstance(method, dict) and "prompt" in method else {}
+
+
+def _said(path: Path, query: str) -> dict[tuple[str, ...], dict[str, Any]]:
+    """Per document (or documents asked about together): how the answer ended, the log-odds, and what was thought.
+
+    A thought in pieces is put together; of several answers about the same documents the last decides the status.
+    """
+    from limrank.llm import recorded_answers
+
+    calls = path.with_name(path.name + ".calls.jsonl")
+    said: dict[tuple[str, ...], dict[str, Any]] = {}
+    for doc_ids, answer in recorded_answers(calls, query) if calls.is_file() else ():
+        about = said.setdefault(doc_ids, {"status": answer.status, "thought": "", "error": ""})
+        about |= {"status": answer.status, "error": answer.error}
+        about["thought"] += answer.text
+        if len(answer.logprobs) == 2:
+            about["log_odds"] = answer.logprobs[0] - answer.logprobs[1]
+    return said
 
 
 def _level(relevance: object) -> str:

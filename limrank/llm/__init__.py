@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol, TypeAlias, cast
 
 from limrank import plugins
+from limrank.llm._rounding import rounding
 from limrank.records import Request, Response
+
+__all__ = ["LLM", "Delivery", "checked", "open_llm", "recorded_answers", "rounding"]
 
 Delivery: TypeAlias = list[tuple[int, Response]]
 
@@ -51,8 +55,28 @@ def open_llm(spec: str) -> LLM:
     return cast(LLM, plugins.call(module.load, model, options=options, what=f"LLM backend {name}"))
 
 
+def recorded_answers(calls: Path, query_id: str) -> list[tuple[tuple[str, ...], Response]]:
+    """What language models said about a query, failures included, and which documents it is about, in order of time.
+
+    Args:
+        calls: A calls file, `<run>.calls.jsonl`.
+        query_id: Whose.
+
+    Raises:
+        BadFile: There is no such file, or it holds something else than answers of language models.
+    """
+    from limrank.llm._calls import entries
+    from limrank.llm._recorded import response_of
+
+    latest = {entry["key"]: entry for entry in entries(calls, query_id)}
+    return [(tuple(entry.get("doc_ids", ())), response_of(entry)) for entry in latest.values() if "scores" not in entry]
+
+
 def checked(request: Request, response: Response) -> Response:
-    """The response, or a failure where it is no answer to the request: a missing, superfluous or non-finite number."""
+    """The response, or a failure where it is no answer to the request: a missing, superfluous or non-finite number.
+
+    An answer to choices behind a thought that did not end by itself is `forced`.
+    """
     if response.status not in ("ok", "forced"):
         return response
     if len(response.logprobs) != len(request.choices):
@@ -60,5 +84,6 @@ def checked(request: Request, response: Response) -> Response:
     elif not all(map(math.isfinite, response.logprobs)):
         error = f"log-probabilities {response.logprobs} are not all finite"
     else:
-        return response
+        cut_short = request.after is not None and request.after.finish_reason in ("length", "eos")
+        return response._replace(status="forced") if cut_short and request.choices else response
     return response._replace(status="failed", logprobs=(), choice_tokens=(), error=error)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,15 +131,38 @@ class Calls:
         return end
 
 
+def entries(path: Path, query_id: str) -> Iterator[dict[str, Any]]:
+    """What a calls file says about a query, in the order in which it became known, failures included.
+
+    A torn end is left out, and nothing is locked or mended: a file may be looked at while it is written.
+
+    Raises:
+        BadFile: There is no such file, or a line before the end is not an answer.
+    """
+    wanted = json.dumps({"query_id": query_id}, separators=(",", ":"))[1:-1].encode()
+    try:
+        with open(path, "rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if wanted in line and line.endswith(b"\n"):
+                    try:
+                        record = json.loads(line)
+                    except ValueError:
+                        raise BadFile(f"{path}:{number}: not an answer") from None
+                    if record.get("query_id") == query_id:
+                        yield record
+    except OSError as error:
+        raise BadFile(f"{path}: {error.strerror}") from error
+
+
 def key_of(name: str, request: Request) -> bytes:
     """What an answer depends on, as a digest: the model's name and everything in the request but its labels."""
     after = request.after
     return digest(
         name,
         [(message.role, message.parts) for message in request.messages],
-        (request.shared, request.cut, request.max_tokens, request.stop, request.choices),
+        (request.shared, request.cut, request.max_tokens, request.reserve, request.stop, request.choices),
         (request.temperature, request.seed),
-        (after.text, after.token_ids, after.truncated_tokens) if after else (),
+        (after.text, after.token_ids, after.truncated_tokens, request.bridge) if after else (),
     )
 
 

@@ -155,6 +155,6 @@ class Session:
     def _tail(request: Request) -> str:
         """The end of the prompt, as far as it is the same for all documents."""
         if request.after is not None:
-            return request.after.text[-TAIL // 2 :]
+            return (request.after.text + request.bridge)[-TAIL // 2 :]
         last = request.messages[-1].parts[-1] if request.messages[-1].parts else None
         return last.text[-TAIL:] if last and last.trusted else ""

@@ -2,7 +2,7 @@
 
 The prompt is tokenised as a whole, as in training; only where a special or added token (`<|im_end|>`, `<think>`) would
 be read inside, or half inside, an untrusted part is the text cut in the middle of that match and its pieces encoded
-apart. An over-long prompt loses the end of the one part that may be shortened, never the template or the query.
+apart. An over-long prompt loses the ends of the parts that may be shortened, never the template or the query.
 Knows nothing of models.
 """
 
@@ -15,12 +15,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from limrank.errors import LimrankError
-from limrank.records import Message, Part, Request
+from limrank.records import Message, Part, Request, Response
 
 # What stands for a part while the chat template is rendered: private-use characters, which no template looks at.
 SENTINEL = re.compile("\ue000(\\d+|shared)\ue001")
 # A trusted tail at least this long decides by itself how what follows it is tokenised.
 TAIL = 8
+# As many characters of a thought are looked at, for the same purpose.
+CONTEXT = 64
 
 
 class Unencodable(LimrankError):
@@ -33,13 +35,13 @@ class Segments(NamedTuple):
     Attributes:
         parts: Texts in order.
         shared: How many of them all requests of the query have in common.
-        cut: The index of the one that may be shortened, or -1.
+        cut: The indices of those that may be shortened.
         special: Whether the tokenizer's own leading tokens (a BOS) belong before it.
     """
 
     parts: tuple[Part, ...]
     shared: int
-    cut: int
+    cut: tuple[int, ...]
     special: bool
 
 
@@ -49,7 +51,7 @@ class Encoded(NamedTuple):
     Attributes:
         ids: All of them.
         shared: How many leading ids are also the leading ids of the shared text alone.
-        dropped: How many tokens of the part at `cut` were left out.
+        dropped: How many tokens of the parts at `cut` were left out.
         choices: The ids of each choice.
     """
 
@@ -84,18 +86,19 @@ class Tokens:
         self._after_tail = functools.lru_cache(1024)(self._continuation)
 
     def encode(self, request: Request, max_length: int) -> Encoded:
-        """The request's prompt and choices, shortened to leave room for the choices and `max_tokens`.
+        """The request's prompt and choices, shortened to leave room for the choices, `max_tokens` and `reserve`.
 
         Raises:
-            Unencodable: It does not fit even without the part at `cut`, or cannot be encoded safely.
+            Unencodable: It does not fit even without the parts at `cut`, or cannot be encoded safely.
         """
         segments = self.segments(request)
         after = request.after
-        choices = tuple(self.choice(segments, choice, after.text if after else "") for choice in request.choices)
-        room = max_length - request.max_tokens - max((len(ids) - 1 for ids in choices), default=0)
+        before = after.text + request.bridge if after else ""
+        choices = tuple(self.choice(segments, choice, before) for choice in request.choices)
+        room = max_length - request.max_tokens - request.reserve - max((len(ids) - 1 for ids in choices), default=0)
         if after:
             ids, dropped = self._shortened(segments, after.truncated_tokens)
-            ids += after.token_ids
+            ids += self._continued(after, request.bridge)
         else:
             ids, dropped = self._fitted(segments, room)
         if len(ids) > room:
@@ -119,17 +122,18 @@ class Tokens:
             return Segments(parts, request.shared, request.cut, special=True)
         pieces = self._skeleton(_with_sentinels(request.messages, request.shared))
         rendered: list[Part] = []
-        shared, cut = -1, -1
+        shared, cut = -1, []
         for piece in pieces:
             if isinstance(piece, int):
                 shared = len(rendered) if piece >= request.shared and shared < 0 else shared
-                cut = len(rendered) if piece == request.cut else cut
+                if piece in request.cut:
+                    cut.append(len(rendered))
                 rendered.append(parts[piece])
             elif piece == "shared":
                 shared = len(rendered)
             else:
                 rendered.append(Part(piece[1:], trusted=True))
-        return Segments(tuple(rendered), shared if shared >= 0 else len(rendered), cut, special=False)
+        return Segments(tuple(rendered), shared if shared >= 0 else len(rendered), tuple(cut), special=False)
 
     def choice(self, segments: Segments, choice: Part, after: str = "") -> list[int]:
         """The ids of a continuation, tokenised in context where that leaves the context's own ids as they are.
@@ -137,7 +141,7 @@ class Tokens:
         Raises:
             Unencodable: It has no tokens.
         """
-        tail = (Part(after, trusted=True),) if after else segments.parts
+        tail = (Part(after[-CONTEXT:], trusted=True),) if after else segments.parts
         if tail and tail[-1].trusted and len(tail[-1].text) >= TAIL:
             tail = tail[-1:]
         if ids := self._after_tail(tail, choice) if len(tail) == 1 else self._continuation(tail, choice):
@@ -148,10 +152,25 @@ class Tokens:
         """Token ids of texts in a row, without leading special tokens."""
         return self._encode(tuple(parts))[0]
 
+    def _continued(self, after: Response, bridge: str) -> list[int]:
+        """The ids of an answer and the bridge behind it: the answer's own, as far as they spell its text.
+
+        An answer that was shortened loses ids; what the rest of them do not spell is tokenised with the bridge.
+        """
+        ids = list(after.token_ids)
+        if ids and not bridge:
+            return ids
+        while (spelt := self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)) and (
+            not after.text.startswith(spelt)
+        ):
+            ids.pop()
+        rest = after.text[len(spelt) :] + bridge
+        return ids + self.ids([Part(rest, trusted=True)]) if rest else ids
+
     def _fitted(self, segments: Segments, room: int) -> tuple[list[int], int]:
-        """The ids, and how many tokens had to be dropped from the part at `cut`; it may still be too long."""
+        """The ids, and how many tokens had to be dropped from the parts at `cut`; it may still be too long."""
         ids, dropped = self._shortened(segments, 0)
-        if segments.cut < 0:
+        if not segments.cut:
             return ids, 0
         # What is left may be tokenised a little differently, so the first count can be off by one or two.
         while len(ids) > room:
@@ -162,17 +181,24 @@ class Tokens:
         return ids, dropped
 
     def _shortened(self, segments: Segments, drop: int) -> tuple[list[int], int]:
-        """The ids when the part at `cut` lacks its last `drop` tokens, or all it has; and how many it lacks."""
-        parts = segments.parts
+        """The ids when the parts at `cut` lack `drop` tokens at their ends, or all they have; and how many they lack.
+
+        The longest parts lose first.
+        """
+        parts = list(segments.parts)
         if drop:
-            starts = self._encode(parts)[1]
-            begin = sum(len(part.text) for part in parts[: segments.cut])
-            text = parts[segments.cut].text
-            inside = [start - begin for start in starts if begin <= start < begin + len(text)]
-            drop = min(drop, len(inside))
-            kept = text[: max(inside[-drop], 0)] if drop else text
-            parts = (*parts[: segments.cut], Part(kept, parts[segments.cut].trusted), *parts[segments.cut + 1 :])
-        ids = self._encode(parts)[0]
+            starts = self._encode(segments.parts)[1]
+            ends = list(itertools.accumulate(len(part.text) for part in parts))
+            inside = {}
+            for i in segments.cut:
+                begin = ends[i] - len(parts[i].text)
+                inside[i] = [start - begin for start in starts if begin <= start < ends[i]]
+            kept = _levelled([len(inside[i]) for i in segments.cut], drop)
+            drop = sum(map(len, inside.values())) - sum(kept)
+            for i, keep in zip(segments.cut, kept):
+                if keep < len(inside[i]):
+                    parts[i] = Part(parts[i].text[: inside[i][keep]], parts[i].trusted)
+        ids = self._encode(tuple(parts))[0]
         return (self.leading + ids if segments.special else ids), drop
 
     def _encode(self, parts: tuple[Part, ...]) -> tuple[list[int], list[int]]:
@@ -215,7 +241,7 @@ class Tokens:
 
     def shared_ids(self, segments: Segments) -> list[int]:
         """The ids of the shared text alone."""
-        text = segments._replace(parts=segments.parts[: segments.shared], cut=-1)
+        text = segments._replace(parts=segments.parts[: segments.shared], cut=())
         if self._shared[0] != text:
             self._shared = (text, self._shortened(text, 0)[0])
         return self._shared[1]
@@ -251,6 +277,18 @@ class Tokens:
             elif piece:
                 pieces.append("=" + piece)
         return pieces
+
+
+def _levelled(lengths: list[int], drop: int) -> list[int]:
+    """What is left of each length when `drop` is taken from the longest, again and again; of equals, from the last."""
+    left = max(sum(lengths) - drop, 0)
+    kept = [0] * len(lengths)
+    # From the shortest on: each keeps all it has, or its even share of what is left.
+    for place, i in enumerate(sorted(range(len(lengths)), key=lambda i: (lengths[i], i))):
+        others = len(lengths) - place
+        kept[i] = min(lengths[i], -(-left // others))
+        left -= kept[i]
+    return kept
 
 
 def _with_sentinels(messages: tuple[Message, ...], shared: int) -> tuple[tuple[str, str], ...]:

@@ -122,7 +122,7 @@ def question(request: Request, style: Style, *, encoded: Encoded | None, labels:
 
 def prompt_text(request: Request) -> str:
     """A completion prompt as text, with the earlier answer that it continues."""
-    return defanged(request.messages[0].parts) + (request.after.text if request.after else "")
+    return defanged(request.messages[0].parts) + (request.after.text + request.bridge if request.after else "")
 
 
 def messages(request: Request) -> list[dict[str, str]]:
@@ -130,7 +130,7 @@ def messages(request: Request) -> list[dict[str, str]]:
     listed = [{"role": message.role, "content": defanged(message.parts)} for message in request.messages]
     if request.after is not None:
         begun = listed.pop()["content"] if listed[-1]["role"] == "assistant" else ""
-        listed.append({"role": "assistant", "content": begun + request.after.text})
+        listed.append({"role": "assistant", "content": begun + request.after.text + request.bridge})
     return listed
 
 

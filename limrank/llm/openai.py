@@ -33,7 +33,7 @@ from limrank.llm._http import Http, key_of
 from limrank.llm._served import Served, Session
 from limrank.llm._tokens import Encoded, Tokens, Unencodable
 from limrank.llm._weights import dequantised, find
-from limrank.records import Part, Request, Response
+from limrank.records import Request, Response
 
 OPENAI = "https://api.openai.com/v1"
 Dialect = Literal["auto", "vllm", "plain"]
@@ -158,13 +158,7 @@ class OpenAI:
                 yield [(position, self._trimmed(response))]
 
     def _encoded(self, request: Request) -> Encoded | None:
-        if self._tokens is None:
-            return None
-        after = request.after
-        if after is not None and not after.token_ids:
-            ids = tuple(self._tokens.ids([Part(after.text, trusted=True)]))
-            request = request._replace(after=after._replace(token_ids=ids))
-        return self._tokens.encode(request, self._max_length)
+        return None if self._tokens is None else self._tokens.encode(request, self._max_length)
 
     def _trimmed(self, response: Response) -> Response:
         """Without token ids that are not those of the text, such as an end-of-text token."""

@@ -2,7 +2,11 @@
 
 Requests of one query that arrive together are one group: what they share is computed once, and batches are formed
 within the group only, by length, then position. So a resumed run, which asks for the batches that are missing, forms
-the same batches again, and its answers are the same to the last bit.
+the same batches again, and its scores are the same to the last bit.
+
+Requests for text are grouped across queries, too, since writing one text at a time is many times slower. In a resumed
+run a text may have other neighbours; in float32 that changes rounding in the sixth digit, and the text only where two
+tokens are as close as that.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from limrank.records import Request, Response
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 # Below this many tokens, keeping a shared prefix costs more than it saves.
 WORTHWHILE = 16
-# Requests that belong to no query have no natural group.
+# Requests that belong to no query, or ask for text, have no natural group.
 STRANGERS = 256
 # Generating a token costs a row far less than reading a prompt, so more rows fit a batch.
 WRITING = 4
@@ -206,13 +210,11 @@ class Transformers:
 
 
 def _groups(feed: Iterator[Request | None]) -> Iterator[list[tuple[int, Request]]]:
-    """Consecutive requests of the same query; None ends a group, too."""
+    """Consecutive requests of the same query, or for text; None ends a group, too."""
     group: list[tuple[int, Request]] = []
     position = 0
     for request in feed:
-        other = request is not None and group and request.query_id != group[0][1].query_id
-        full = len(group) == STRANGERS and not group[0][1].query_id
-        if group and (request is None or other or full):
+        if group and (request is None or not _joins(request, group)):
             yield group
             group = []
         if request is not None:
@@ -220,6 +222,14 @@ def _groups(feed: Iterator[Request | None]) -> Iterator[list[tuple[int, Request]
             position += 1
     if group:
         yield group
+
+
+def _joins(request: Request, group: list[tuple[int, Request]]) -> bool:
+    last = group[-1][1]
+    if request.query_id and request.query_id == last.query_id:
+        return True
+    alike = request.query_id == last.query_id or (request.max_tokens > 0 and last.max_tokens > 0)
+    return alike and len(group) < STRANGERS
 
 
 def _batches(items: list[Item], tokens: int) -> Iterator[list[Item]]:

@@ -105,7 +105,8 @@ def open_reranker(
     values: dict[str, object] = {"model": spec.model, "calls": calls}
     if "prompt" in wants:
         needs = getattr(module, "NEEDS", ("query", "passage"))
-        values["prompt"] = prompts.load(prompt or module.PROMPT, needs=needs)
+        many = getattr(module, "MANY", False)
+        values["prompt"] = prompts.load(prompt or module.PROMPT, needs=needs, many=many)
     if "llm" in wants:
         opened = open_llm(llm or LLM_SPEC) if isinstance(llm, str | None) else llm
         if cache is not None:

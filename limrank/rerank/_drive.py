@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
 from limrank.errors import LimrankError
@@ -25,16 +25,24 @@ Method: TypeAlias = Callable[[Job], Steps]
 
 @dataclass(frozen=True)
 class Driven:
-    """A reranker made of a language model and a method written for one query."""
+    """A reranker made of a language model and a method written for one query.
+
+    Attributes:
+        name: The method's.
+        llm: Who answers.
+        method: Makes the generator of a job.
+        tally: What the method counts itself, such as answers that were malformed; the method's to write.
+    """
 
     name: str
     llm: LLM
     method: Method
+    tally: Counter[str] = field(default_factory=Counter)
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """The language model's counts, if it keeps any."""
-        return cast(Mapping[str, int], getattr(self.llm, "counts", {}))
+        """The language model's counts, if it keeps any, and the method's own, which win where both count the same."""
+        return {**getattr(self.llm, "counts", {}), **self.tally}
 
     def rerank(self, jobs: Iterable[Job]) -> Iterator[Ranking]:
         """As `Reranker.rerank`."""

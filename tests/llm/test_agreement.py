@@ -47,7 +47,7 @@ def requests() -> list[Request]:
             request = Request(filled.messages, f"{number} plain", shared=filled.shared, cut=filled.cut)
             completions.append(request._replace(choices=(*prompt.choice_parts, Part(f" {query}", False))))
             parts = (Part(f"Query: {query}\nPassage: ", True), Part(passage, False), Part("\nRelevant?", True))
-            chat = Request((Message("user", parts),), f"{number} chat", shared=1, cut=1)
+            chat = Request((Message("user", parts),), f"{number} chat", shared=1, cut=(1,))
             chats.append(chat._replace(choices=(Part("true", True), Part("false", True))))
         found += completions[:3] + chats[3:]
     return found

@@ -97,7 +97,7 @@ def test_the_key_holds_everything_that_decides_an_answer_and_no_label() -> None:
         request._replace(stop=("x",)),
         request._replace(temperature=1.0),
         request._replace(seed=1),
-        request._replace(cut=1),
+        request._replace(cut=(1,)),
         request._replace(shared=1),
         request._replace(after=Response(token_ids=(1,))),
         request._replace(after=Response(token_ids=(2,))),

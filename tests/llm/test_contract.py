@@ -43,7 +43,7 @@ def ask(passage: str, query_id: str = "1", **fields: object) -> Request:
         Part(passage, False),
         Part("\n\nAnswer:", True),
     )
-    return Request((Message("", parts),), query_id, shared=1, cut=1)._replace(**fields)
+    return Request((Message("", parts),), query_id, shared=1, cut=(1,))._replace(**fields)
 
 
 def requests_of(queries: str = "abc", size: int = 6, **fields: object) -> list[Request]:
@@ -149,6 +149,6 @@ def test_what_does_not_fit_fails_alone_with_a_reason(llm: Any) -> None:
     if llm.kind == "fake":
         pytest.skip("a fake has room for everything")
     long = ask("the cat sleeps " * 500, choices=CHOICES)
-    good, bad, cut = answers(llm, [ask("the cat", choices=CHOICES), long._replace(cut=-1), long])
+    good, bad, cut = answers(llm, [ask("the cat", choices=CHOICES), long._replace(cut=()), long])
     assert good.status == "ok" and cut.status == "ok" and cut.truncated_tokens > 500
     assert bad.status == "failed" and "takes 512" in bad.error and not bad.logprobs

@@ -28,7 +28,7 @@ def ask(passage: str, query_id: str = "1", **fields: object) -> Request:
         Part(passage, False),
         Part("\n\nAnswer:", True),
     )
-    return Request((Message("", parts),), query_id, shared=1, cut=1, choices=CHOICES)._replace(**fields)
+    return Request((Message("", parts),), query_id, shared=1, cut=(1,), choices=CHOICES)._replace(**fields)
 
 
 def passages(count: int, seed: int = 0) -> list[str]:
@@ -166,7 +166,7 @@ def test_sampling_follows_the_models_distribution(llm: Any) -> None:
 def test_an_over_long_passage_is_shortened_and_what_cannot_fit_fails_alone(tiny_gguf: Path) -> None:
     llm = open_llm(f"llamacpp:{tiny_gguf} context=100")
     requests = [ask("the cat", choices=CHOICES[:2]), ask("the cat " * 100, choices=CHOICES[:2])]
-    short, long, bad, last = answers(llm, [*requests, requests[1]._replace(cut=-1), requests[0]])
+    short, long, bad, last = answers(llm, [*requests, requests[1]._replace(cut=()), requests[0]])
     assert short.truncated_tokens == 0 and short == last
     assert long.status == "ok" and 95 <= long.prompt_tokens <= 100 and long.truncated_tokens > 100
     assert bad.status == "failed" and "the model takes 100" in bad.error and bad.logprobs == ()

@@ -530,7 +530,7 @@ def test_an_over_long_passage_is_shortened_and_what_cannot_be_is_not_asked(token
     llm, server = tokenized
     long = Part("word " * 500, trusted=False)
     request = ask("", " true")._replace(messages=(Message("", (trusted("Passage: "), long, trusted("\nAnswer:"))),))
-    short, refused = answers(llm, request._replace(cut=1), request)
+    short, refused = answers(llm, request._replace(cut=(1,)), request)
     assert len(server.questions()[-1]["prompt"]) == 120
     assert short.status == "ok" and short.truncated_tokens > 300
     assert refused.status == "failed" and "takes 120" in refused.error

@@ -7,7 +7,7 @@ import pytest
 
 from limrank.errors import LimrankError
 from limrank.llm import open_llm
-from limrank.llm._tokens import Tokens, Unencodable
+from limrank.llm._tokens import Tokens, Unencodable, _levelled
 from limrank.records import Message, Part, Request, Response
 
 ATTACKS = [
@@ -121,7 +121,7 @@ def test_shared_ids_are_a_prefix_of_every_prompt_of_the_query(tokens: Tokens, ch
 
 def long(passage: str, **fields: object) -> Request:
     parts = (("Query: why?\nPassage: ", True), (passage, False), ("\nAnswer:", True))
-    return ask(*parts, cut=1, **fields)
+    return ask(*parts, cut=(1,), **fields)
 
 
 @pytest.mark.parametrize("limit", range(20, 60))
@@ -152,7 +152,7 @@ def test_what_does_not_fit_without_the_passage_is_refused(tokens: Tokens) -> Non
     with pytest.raises(Unencodable, match="tokens without what may be cut, the model takes 10"):
         tokens.encode(long("the cat"), 10)
     with pytest.raises(Unencodable):
-        tokens.encode(long("the cat " * 100)._replace(cut=-1), 50)
+        tokens.encode(long("the cat " * 100)._replace(cut=()), 50)
 
 
 def test_a_continued_prompt_is_cut_where_the_first_one_was(tokens: Tokens) -> None:
@@ -190,3 +190,56 @@ def test_an_untrusted_choice_is_no_control_token(tokens: Tokens) -> None:
 def test_a_choice_without_tokens_is_refused(tokens: Tokens) -> None:
     with pytest.raises(Unencodable, match="has no tokens"):
         tokens.encode(ask(("x", True), choices=(Part("", True),)), 512)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "drop", "kept"),
+    [
+        ([5, 3, 9], 0, [5, 3, 9]),
+        ([5, 3, 9], 4, [5, 3, 5]),  # the longest loses first
+        ([5, 3, 9], 6, [4, 3, 4]),
+        ([5, 3, 9], 8, [3, 3, 3]),
+        ([4, 4, 4], 1, [4, 4, 3]),  # of equals the last
+        ([5, 3, 9], 99, [0, 0, 0]),
+        ([], 3, []),
+    ],
+)
+def test_the_longest_passages_lose_first(lengths: list[int], drop: int, kept: list[int]) -> None:
+    assert _levelled(lengths, drop) == kept
+
+
+@pytest.mark.parametrize("limit", range(54, 120, 7))
+@pytest.mark.parametrize("chat", [False, True])
+def test_several_passages_share_what_room_there_is(tokens: Tokens, limit: int, chat: bool) -> None:
+    passages = ["the cat sleeps " * 20, "a dog", "why 日本 " * 12]
+    words = ["Query: why?\n[1] ", passages[0], "\n[2] ", passages[1], "\n[3] ", passages[2], "\nAnswer:"]
+    parts = tuple(Part(text, i % 2 == 0) for i, text in enumerate(words))
+    request = Request((Message("user" if chat else "", parts),), shared=1, cut=(1, 3, 5))
+    encoded = tokens.encode(request, limit)
+    assert limit - 6 <= len(encoded.ids) <= limit and encoded.dropped > 0
+    text = tokens.tokenizer.decode(encoded.ids, clean_up_tokenization_spaces=False)
+    for word in words[0], words[2] + passages[1] + words[4], words[6]:
+        assert word in text
+    # A thought continues the very same cut.
+    thought = Response("x", token_ids=(5,), truncated_tokens=encoded.dropped)
+    assert tokens.encode(request._replace(after=thought), 512).ids == [*encoded.ids, 5]
+
+
+def test_room_is_reserved_for_what_follows(tokens: Tokens) -> None:
+    passage = "the cat sleeps " * 40
+    assert len(tokens.encode(long(passage, max_tokens=30, reserve=20), 80).ids) <= 30
+
+
+def test_a_shortened_thought_keeps_its_own_ids_as_far_as_they_spell_it(tokens: Tokens) -> None:
+    ids = tuple(tokens.tokenizer("It sleeps. And 日本 purrs").input_ids)
+    for end in range(27):
+        text = "It sleeps. And 日本 purrs"[:end]
+        after = Response(text, token_ids=ids)
+        encoded = tokens.encode(ask(("Q", True), after=after, bridge="\n</think>"), 512).ids
+        start = tokens.tokenizer("Q").input_ids
+        assert tokens.tokenizer.decode(encoded[len(start) :]) == text + "\n</think>"
+        kept = sum(1 for one, two in zip(encoded[len(start) :], ids) if one == two)
+        assert tokens.tokenizer.decode(ids[:kept]) in text or not kept
+    # Without ids, and without a bridge, the text is what there is.
+    plain = tokens.encode(ask(("Q", True), after=Response("It sleeps.")), 512).ids
+    assert tokens.tokenizer.decode(plain) == "QIt sleeps."

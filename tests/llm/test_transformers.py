@@ -23,7 +23,7 @@ def ask(passage: str, query_id: str = "1", **fields: object) -> Request:
         Part(passage, False),
         Part("\n\nAnswer:", True),
     )
-    return Request((Message("", parts),), query_id, shared=1, cut=1)._replace(**fields)
+    return Request((Message("", parts),), query_id, shared=1, cut=(1,))._replace(**fields)
 
 
 def passages(count: int, seed: int = 0) -> list[str]:
@@ -125,7 +125,7 @@ def test_an_over_long_passage_is_shortened_and_the_loss_is_told(tiny_model: Path
 
 def test_what_cannot_fit_fails_alone(tiny_model: Path) -> None:
     llm = open_llm(f"transformers:{tiny_model} max_length=100")
-    good, bad = answers(llm, [ask("the cat", choices=CHOICES), ask("the cat " * 100, choices=CHOICES, cut=-1)])
+    good, bad = answers(llm, [ask("the cat", choices=CHOICES), ask("the cat " * 100, choices=CHOICES, cut=())])
     assert good.status == "ok"
     assert bad.status == "failed" and "the model takes 100" in bad.error and bad.logprobs == ()
 
@@ -269,7 +269,7 @@ def test_smollm2_scores_equal_a_plain_forward_pass() -> None:
 def test_requests_of_one_query_may_share_different_texts(tiny_model: Path) -> None:
     def ask(start: str, end: str) -> Request:
         parts = (Part(start * 12, trusted=True), Part(end, trusted=False))
-        return Request((Message("", parts),), query_id="q", shared=1, cut=1, choices=(Part(" a", trusted=True),))
+        return Request((Message("", parts),), query_id="q", shared=1, cut=(1,), choices=(Part(" a", trusted=True),))
 
     requests = [ask(start, end) for end in ("one", "two") for start in ("red green ", "who knows ")]
     llm = open_llm(f"transformers:{tiny_model} dtype=float32")
@@ -277,3 +277,15 @@ def test_requests_of_one_query_may_share_different_texts(tiny_model: Path) -> No
     for position, request in enumerate(requests):
         [[(_, alone)]] = list(llm.generate(iter([request])))
         assert together[position] == pytest.approx(alone.logprobs, abs=1e-4)
+
+
+def test_texts_of_different_queries_are_written_together_and_as_they_are_alone(tiny_model: Path) -> None:
+    llm = open_llm(f"transformers:{tiny_model} dtype=float32 device=cpu")
+    requests = [ask(text, query_id=str(i), max_tokens=12) for i, text in enumerate(passages(6))]
+    deliveries = list(llm.generate(iter(requests)))
+    assert [len(delivery) for delivery in deliveries] == [6]
+    alone = [answers(llm, [request])[0].text for request in requests]
+    assert [answer.text for _, answer in sorted(deliveries[0])] == alone
+    # Labels stay within their query, so that a resumed run forms the same batches.
+    labels = [request._replace(max_tokens=0, choices=CHOICES) for request in requests]
+    assert [len(delivery) for delivery in llm.generate(iter(labels))] == [1] * 6
