@@ -66,11 +66,11 @@ class Hub:
         self.files[repo, commit] = content
         self.branches[repo, "main"] = commit
 
-    def ask(self, code: str, *, home: str = "home", cache: str = "cache", offline: bool = False) -> Any:
-        """What `code` leaves in `found`, run by the real client with its files under `home`."""
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
-        environment |= {
-            "HF_ENDPOINT": f"http://127.0.0.1:{self.server.server_port}",
+    def environment(self, *, home: str = "home", cache: str = "cache", offline: bool = False) -> dict[str, str]:
+        """What sends the real client here, with its files under `home` and limrank's under `cache`."""
+        address = f"http://127.0.0.1:{self.server.server_port}"
+        return {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))} | {
+            "HF_ENDPOINT": address,
             "HF_HOME": str(self.folder / home),
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_XET": "1",
@@ -80,8 +80,17 @@ class Hub:
             "NO_PROXY": "127.0.0.1",
             "no_proxy": "127.0.0.1",
         }
-        command = [sys.executable, "-c", CHILD]
-        done = subprocess.run(command, input=code, capture_output=True, text=True, env=environment, timeout=120)
+
+    def ask(self, code: str, **places: Any) -> Any:
+        """What `code` leaves in `found`, run by the real client."""
+        done = subprocess.run(
+            [sys.executable, "-c", CHILD],
+            input=code,
+            capture_output=True,
+            text=True,
+            env=self.environment(**places),
+            timeout=120,
+        )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

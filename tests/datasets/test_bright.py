@@ -19,7 +19,9 @@ import pytest
 
 from limrank.datasets import bright
 from limrank.errors import BadFile, Mismatch, Unknown
+from limrank.evaluate import evaluate
 from limrank.qrels import Qrels
+from limrank.run import Run
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "bright"
 
@@ -344,3 +346,18 @@ def test_an_unknown_task_or_source_suggests_the_nearest(rest: str, message: str)
     with pytest.raises(Unknown) as caught:
         bright.load(rest)
     assert message in str(caught.value)
+
+
+# By pytrec_eval; what the ReasonIR paper published for the unfixed judgments is 43.6 and 42.9.
+@pytest.mark.parametrize(
+    ("task", "plain", "fixed"), [("biology", 43.4931, 44.1880), ("earth_science", 42.9977, 43.4118)]
+)
+def test_a_real_run_scores_as_known_with_and_without_the_fixed_judgments(task: str, plain: float, fixed: float) -> None:
+    folder = REAL / task
+    if not folder.is_dir():
+        pytest.skip("needs the files of BRIGHT beside the repository")
+    gold = Qrels.read(folder / "qrels.trec")
+    run = Run.read(folder / "runs" / "reasonir_gpt4cot_top100.trec")
+    both = [gold, bright.widened(gold, folder / "qrels.fixed.trec", excluded={})]
+    scores = [evaluate(run, qrels, ["ndcg@10"]).means for qrels in both]
+    assert [round(100 * value, 4) for means in scores for value in means.values()] == [plain, fixed]

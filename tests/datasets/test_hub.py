@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +166,23 @@ def test_a_card_that_does_not_name_a_part_or_names_files_that_are_not_there_is_n
     assert "README.md: its first lines are not a card in YAML (" in found["4"]
     assert found["5"].endswith("queries.csv: neither parquet nor JSON lines, which are what can be read here")
     assert all(error.startswith("BadFile: ") and "\n" not in error for error in found.values())
+
+
+def test_the_command_line_shows_the_commit_and_the_judgments_hash(core17: Any) -> None:
+    command = [sys.executable, "-m", "limrank", "show", "followir/core17", "--json"]
+    environment = core17.environment(home="shown", cache="shown")
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode == 0, done.stderr
+    digest = hashlib.sha256(b"1-changed 0 d7 0\n1-og 0 d7 1\n").hexdigest()[:12]
+    assert json.loads(done.stdout) == {
+        "dataset": "followir/core17",
+        "revision": f"{REPO}@{PINNED}, qrels sha256 {digest}",
+        "queries": 2,
+        "judged queries": 2,
+        "judgments": 2,
+        "relevant": 1,
+        "queries with exclusions": 0,
+    }
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from limrank.errors import Unknown
 
 PAPERS = [
     {"corpusid": 252715594, "title": "PHENAKI", "abstract": "Video from text.", "citations": [1], "full_paper": "LEAK"},
-    {"corpusid": 2, "title": "No abstract", "abstract": "", "citations": [], "full_paper": "LEAK"},
+    {"corpusid": 2, "title": "No abstract", "abstract": None, "citations": [], "full_paper": "LEAK"},
     {"corpusid": 3, "title": None, "abstract": "Only an abstract: \U0001f41d", "citations": [2], "full_paper": "LEAK"},
     {"corpusid": 4, "title": "PHENAKI", "abstract": "Video from text.", "citations": [], "full_paper": "LEAK"},
 ]
