@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from limrank.errors import LimrankError, Mismatch, Unknown
-from limrank.evaluate import significance
+from limrank.evaluate import _pairs, precision, significance
+from limrank.evaluate._pairs import Interval, Pair, Spread
+from limrank.evaluate.averages import alike
 from limrank.evaluate.measures import DEFAULT
+from limrank.evaluate.precision import TIE, Detectable
 from limrank.evaluate.scores import Missing, Scores, evaluate
 from limrank.evaluate.significance import Correction, Test
 from limrank.qrels import Qrels
 from limrank.run import Run
 
 if TYPE_CHECKING:
-    from limrank.evaluate.significance import Floats
+    from limrank.evaluate.precision import Floats
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,15 @@ class Difference:
         baseline: Name of the run it is compared with.
         measure: Display name.
         difference: Mean of run less mean of baseline; above 0 the run is better.
-        low: Lower end of the difference's bootstrap interval, not corrected for the number of comparisons.
+        low: Lower end of the difference's interval, not corrected for the number of comparisons.
         high: Upper end.
-        p: Of this test alone.
+        effect_size: Cohen's d for paired data, difference over deviation of the differences; None where all queries
+            differ by the same, so that there is no deviation.
+        p: Of this test alone; Tukey's holds for all pairs of its measure.
         corrected_p: Of this test among all of the table.
         significant: Whether corrected_p is below alpha.
         wins: Queries on which the run is better.
-        ties: Queries on which both are equal within 1e-9.
+        ties: Queries on which both are equal within the comparison's tolerance.
         losses: Queries on which the run is worse.
     """
 
@@ -50,6 +55,7 @@ class Difference:
     difference: float
     low: float
     high: float
+    effect_size: float | None
     p: float
     corrected_p: float
     significant: bool
@@ -65,17 +71,23 @@ class Comparison:
     Attributes:
         runs: Scores of every run, in the order given.
         measures: Display names.
-        intervals: Per run and measure, the bootstrap interval of the mean.
+        intervals: Per run and measure, the interval of the mean.
         differences: Every tested pair with every measure; pairs in order, measures inside.
         baseline: Name of the run that all others are compared with; None: all pairs.
         qrels: Name of the judgments.
         query_ids: The queries of all means and tests.
+        tasks: Number of queries by task, where the means average over several.
         test: Which test.
         correction: Which correction, over all of `differences`.
+        interval: How the intervals were made.
         alpha: A corrected p below it is significant.
         confidence: Of the intervals.
+        power: Of `detectable`.
+        tolerance: Two values that differ by no more are a tie.
         samples: Bootstrap resamplings and random sign assignments.
         seed: Of both.
+        detectable: Per measure, the difference that this many queries can show, for the pair with the median standard
+            error; without measures on which no pair varies.
     """
 
     runs: tuple[Scores, ...]
@@ -85,12 +97,17 @@ class Comparison:
     baseline: str | None
     qrels: str
     query_ids: tuple[str, ...]
+    tasks: Mapping[str, int]
     test: Test
     correction: Correction
+    interval: Interval
     alpha: float
     confidence: float
+    power: float
+    tolerance: float
     samples: int
     seed: int
+    detectable: Mapping[str, Detectable]
 
     def pairs(self) -> Iterator[tuple[str, str, list[Difference]]]:
         """Every tested pair (run, baseline) with its differences, one per measure."""
@@ -99,7 +116,7 @@ class Comparison:
 
     def warnings(self) -> list[str]:
         """One sentence for every reason not to take the numbers at their face."""
-        return [sentence for scores in self.runs for sentence in scores.warnings()]
+        return list(dict.fromkeys(sentence for scores in self.runs for sentence in scores.warnings()))
 
 
 def compare(
@@ -110,8 +127,11 @@ def compare(
     baseline: str | None = None,
     test: Test = "t",
     correction: Correction = "holm",
+    interval: Interval = "bootstrap",
     alpha: float = 0.05,
     confidence: float = 0.95,
+    power: float = 0.8,
+    tolerance: float = TIE,
     missing: Missing = "zero",
     samples: int = 10_000,
     seed: int = 0,
@@ -123,59 +143,126 @@ def compare(
         qrels: Judgments; they decide the queries.
         measures: As `evaluate` takes them. Each one adds tests that the correction pays for.
         baseline: Name of the run that all others are compared with; None: all pairs, later with earlier.
-        test: Paired t-test (ranx's) or the sign-flip randomisation test (`significance.sign_flip`).
-        correction: Of the p-values, over all pairs and measures of this comparison.
-        alpha: A corrected p below it is called significant.
-        confidence: Of the percentile bootstrap intervals of means and differences.
+        test: As `compare_scores` takes it, like all that follow.
+        correction: Over all pairs and measures.
+        interval: How intervals are made.
+        alpha: The level of significance.
+        confidence: Of the intervals.
+        power: For which the detectable difference is told.
+        tolerance: Up to which two values are a tie.
         missing: As `evaluate` takes it; "skip" leaves out a query that any of the runs lacks.
         samples: Bootstrap resamplings, and random sign assignments.
         seed: The same seed gives the same result.
 
     Raises:
-        LimrankError: Two runs have the same name; or alpha or confidence is not between 0 and 1, or samples below 1.
-        Unknown: No run has the baseline's name; or a measure, test or correction is not known.
+        LimrankError: Two runs have the same name; or a number is out of its range.
+        Unknown: No run has the baseline's name; or a measure, test, correction or interval is not known.
         Mismatch: A run and the qrels have no query in common; or no query is in all runs, and missing is "skip".
     """
-    import numpy as np
-
-    _check(runs, baseline, alpha=alpha, confidence=confidence, samples=samples)
-    scored = [evaluate(run, qrels, measures, missing=missing) for run in runs]
-    if missing == "skip":
-        scored = _on_common_queries(scored)
-    names = [scores.name for scores in scored]
-    values = {scores.name: np.array([row for _, row in scores.rows()]) for scores in scored}
-    means = significance.bootstrap_means(np.hstack([values[name] for name in names]), samples=samples, seed=seed)
-    sampled = dict(zip(names, np.split(means, len(names), axis=1)))
-    pairs = [(later, earlier) for earlier, later in itertools.combinations(scored, 2)]
-    if baseline is not None:
-        pairs = [(scores, scored[names.index(baseline)]) for scores in scored if scores.name != baseline]
-    found: list[Difference] = []
-    for one, other in pairs:
-        ours, theirs = values[one.name], values[other.name]
-        p_values = significance.paired_tests(ours, theirs, test=test, samples=samples, seed=seed)
-        ends = significance.interval(sampled[one.name] - sampled[other.name], confidence=confidence)
-        counts = significance.wins_ties_losses(ours, theirs)
-        found += _differences(one, other, ends, p_values, counts)
-    corrected = significance.correct([difference.p for difference in found], method=correction)
-    return Comparison(
-        runs=tuple(scored),
-        measures=tuple(scored[0].means),
-        intervals={scores.name: _intervals(scores, sampled[scores.name], confidence) for scores in scored},
-        differences=tuple(replace(d, corrected_p=p, significant=p < alpha) for d, p in zip(found, corrected)),
-        baseline=baseline,
+    return compare_scores(
+        [evaluate(run, qrels, measures, missing=missing) for run in runs],
         qrels=qrels.name,
-        query_ids=scored[0].query_ids,
+        baseline=baseline,
         test=test,
         correction=correction,
+        interval=interval,
         alpha=alpha,
         confidence=confidence,
+        power=power,
+        tolerance=tolerance,
         samples=samples,
         seed=seed,
     )
 
 
-def _check(runs: Sequence[Run], baseline: str | None, *, alpha: float, confidence: float, samples: int) -> None:
-    names = [run.name for run in runs]
+def compare_scores(
+    scored: Sequence[Scores],
+    *,
+    qrels: str,
+    baseline: str | None = None,
+    test: Test = "t",
+    correction: Correction = "holm",
+    interval: Interval = "bootstrap",
+    alpha: float = 0.05,
+    confidence: float = 0.95,
+    power: float = 0.8,
+    tolerance: float = TIE,
+    samples: int = 10_000,
+    seed: int = 0,
+) -> Comparison:
+    """Compare systems that are scored already: runs, averages of seeds, averages over tasks, pairs of instructions.
+
+    Args:
+        scored: Each with a name of its own, of the same measures and queries; where missing queries were skipped, the
+            queries that all have are compared.
+        qrels: Name of the judgments.
+        baseline: Name of the system that all others are compared with; None: all pairs, later with earlier.
+        test: "t", the paired t-test (ranx's; over several tasks `significance.stratified_t`), "randomization"
+            (`significance.sign_flip`) or "tukey", which has the queries as second factor (`significance.tukey`).
+        correction: Of the p-values, over all pairs and measures. Tukey's hold for all pairs of a measure already:
+            "holm" and "bonferroni" multiply them by the number of measures, "bh" is refused.
+        interval: Of means and differences: "bootstrap", the percentile interval, each task resampled by itself, or "t".
+        alpha: A corrected p below it is called significant.
+        confidence: Of the intervals.
+        power: For which the detectable difference is told.
+        tolerance: Two values that differ by no more are a tie; changes nothing but the counts.
+        samples: Bootstrap resamplings, and random sign assignments.
+        seed: The same seed gives the same result.
+
+    Raises:
+        LimrankError: Two systems have the same name; a number is out of its range; or test and correction do not go
+            together.
+        Unknown: No system has the baseline's name; or a test, correction or interval is not known.
+        Mismatch: The scores are not of the same measures and queries, or have no query in common.
+    """
+    names = [scores.name for scores in scored]
+    _check_names(names, baseline)
+    _check_ways(test, correction, interval)
+    _check_numbers(alpha=alpha, confidence=confidence, power=power, tolerance=tolerance, samples=samples)
+    alike(scored)
+    if scored[0].skipped:
+        scored = _on_common_queries(scored)
+    values = {scores.name: _pairs.array_of(scores) for scores in scored}
+    sizes, measures = scored[0].sizes, tuple(scored[0].means)
+    spread = Spread(values, sizes, interval=interval, confidence=confidence, samples=samples, seed=seed)
+    pairs = _pairs.pairs_of(names, baseline)
+    p_values = _pairs.p_values_of(values, pairs, sizes, test=test, samples=samples, seed=seed)
+    means = {scores.name: scores.means for scores in scored}
+    found: list[Difference] = []
+    for pair in pairs:
+        one, other = (values[name] for name in pair)
+        found += _differences(
+            pair,
+            {measure: means[pair[0]][measure] - means[pair[1]][measure] for measure in measures},
+            ends=spread.of_difference(pair),
+            effects=precision.effect_sizes(one - other, sizes),
+            p_values=p_values[pair],
+            counts=significance.wins_ties_losses(one, other, tolerance=tolerance),
+        )
+    corrected = _pairs.corrected([d.p for d in found], test=test, correction=correction, measures=len(measures))
+    return Comparison(
+        runs=tuple(scored),
+        measures=measures,
+        intervals={name: _by_measure(measures, spread.of_mean(name)) for name in names},
+        differences=tuple(replace(d, corrected_p=p, significant=p < alpha) for d, p in zip(found, corrected)),
+        baseline=baseline,
+        qrels=qrels,
+        query_ids=scored[0].query_ids,
+        tasks=dict(Counter(scored[0].tasks.values())),
+        test=test,
+        correction=correction,
+        interval=interval,
+        alpha=alpha,
+        confidence=confidence,
+        power=power,
+        tolerance=tolerance,
+        samples=samples,
+        seed=seed,
+        detectable=_pairs.detectable_of(values, pairs, measures, sizes=sizes, alpha=alpha, power=power),
+    )
+
+
+def _check_names(names: Sequence[str], baseline: str | None) -> None:
     if not names:
         raise LimrankError("no run to compare; give two or more")
     if twice := [name for name, count in Counter(names).items() if count > 1]:
@@ -184,14 +271,33 @@ def _check(runs: Sequence[Run], baseline: str | None, *, alpha: float, confidenc
         )
     if baseline is not None and baseline not in names:
         raise Unknown.among("run", baseline, names)
-    for what, value in (("alpha", alpha), ("confidence", confidence)):
+
+
+def _check_ways(test: Test, correction: Correction, interval: Interval) -> None:
+    for what, name, known in (
+        ("significance test", test, get_args(Test)),
+        ("correction", correction, get_args(Correction)),
+        ("interval", interval, get_args(Interval)),
+    ):
+        if name not in known:
+            raise Unknown.among(what, name, known)
+    if test == "tukey" and correction == "bh":
+        raise LimrankError("Tukey's test bounds the chance of any false claim; with it, give holm, bonferroni or none")
+
+
+def _check_numbers(*, alpha: float, confidence: float, power: float, tolerance: float, samples: int) -> None:
+    for what, value in (("alpha", alpha), ("confidence", confidence), ("power", power)):
         if not 0 < value < 1:
             raise LimrankError(f"{what} is {value}; it has to be between 0 and 1")
+    if power <= alpha:
+        raise LimrankError(f"power is {power}; a test at alpha {alpha} has that much without any difference")
+    if not 0 <= tolerance < float("inf"):
+        raise LimrankError(f"tolerance is {tolerance}; it has to be 0 or more, as 0.01")
     if samples < 1:
         raise LimrankError(f"samples is {samples}; at least 1 is needed, 10,000 are usual")
 
 
-def _on_common_queries(scored: list[Scores]) -> list[Scores]:
+def _on_common_queries(scored: Sequence[Scores]) -> list[Scores]:
     """The scores over the queries that every run has: a paired test needs pairs."""
     lacking = {query_id for scores in scored for query_id in scores.missing}
     common = [query_id for query_id in scored[0].query_ids if query_id not in lacking]
@@ -200,25 +306,30 @@ def _on_common_queries(scored: list[Scores]) -> list[Scores]:
             f"no query is in all of {', '.join(scores.name for scores in scored)}; compare fewer runs, or count "
             "missing queries as 0"
         )
-    return [scores.only(common) for scores in scored]
+    kept = [scores.only(common) for scores in scored]
+    if gone := scored[0].by_task().keys() - kept[0].by_task().keys():
+        raise Mismatch(f"task {min(gone)}: no query is in all runs; compare fewer runs, or count missing queries as 0")
+    return kept
 
 
 def _differences(
-    one: Scores,
-    other: Scores,
+    pair: Pair,
+    differences: Mapping[str, float],
+    *,
     ends: tuple[Floats, Floats],
+    effects: Sequence[float | None],
     p_values: Sequence[float],
     counts: Sequence[significance.Counts],
 ) -> list[Difference]:
     """One difference per measure, not corrected yet."""
     return [
         Difference(
-            one.name,
-            other.name,
+            *pair,
             measure,
-            difference=one.means[measure] - other.means[measure],
+            difference=difference,
             low=float(low),
             high=float(high),
+            effect_size=effect,
             p=p,
             corrected_p=p,
             significant=False,
@@ -226,10 +337,11 @@ def _differences(
             ties=count.ties,
             losses=count.losses,
         )
-        for measure, low, high, p, count in zip(one.means, *ends, p_values, counts, strict=True)
+        for (measure, difference), low, high, effect, p, count in zip(
+            differences.items(), *ends, effects, p_values, counts, strict=True
+        )
     ]
 
 
-def _intervals(scores: Scores, sampled: Floats, confidence: float) -> dict[str, tuple[float, float]]:
-    ends = significance.interval(sampled, confidence=confidence)
-    return {measure: (float(low), float(high)) for measure, low, high in zip(scores.means, *ends, strict=True)}
+def _by_measure(measures: Sequence[str], ends: tuple[Floats, Floats]) -> dict[str, tuple[float, float]]:
+    return {measure: (float(low), float(high)) for measure, low, high in zip(measures, *ends, strict=True)}

@@ -8,8 +8,9 @@ runs, tests or tables, and imports neither ranx nor pandas, so that a run is eva
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 from limrank.errors import Mismatch, Unknown
@@ -32,6 +33,10 @@ class Scores:
         missing: Judged queries for which the run has no document.
         extra: Queries of the run that are not judged; they never count.
         skipped: Whether the missing queries were left out of the means, rather than counted 0.
+        tasks: The task of every counted query, the queries of a task one after the other; empty for a single task.
+            A mean is then the plain mean of the tasks' means.
+        averaged: The runs whose values were averaged per query (seeds of one system); empty for a single run.
+        notes: More reasons not to take the means at their face.
     """
 
     name: str
@@ -41,11 +46,19 @@ class Scores:
     missing: tuple[str, ...]
     extra: tuple[str, ...]
     skipped: bool
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    averaged: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def query_ids(self) -> tuple[str, ...]:
         """The counted queries, in the order of the qrels."""
         return tuple(next(iter(self.values.values())))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Counted queries of each task, in order; empty for a single task."""
+        return tuple(Counter(self.tasks[query_id] for query_id in self.query_ids).values()) if self.tasks else ()
 
     def rows(self) -> Iterator[tuple[str, list[float]]]:
         """Every counted query with its values, in the order of the measures."""
@@ -57,8 +70,9 @@ class Scores:
         sentences = []
         if self.missing:
             treated = "they are left out of the means" if self.skipped else "they count 0"
+            whose = f"a run of {self.name}" if self.averaged else self.name
             sentences.append(
-                f"{self.name} has no results for {len(self.missing)} of {self.judged} judged queries, "
+                f"{whose} has no results for {len(self.missing)} of {self.judged} judged queries, "
                 f"e.g. {self.missing[0]!r}; {treated}"
             )
         if self.extra:
@@ -66,10 +80,13 @@ class Scores:
                 f"{self.name} has {len(self.extra)} queries without judgments, e.g. {self.extra[0]!r}; "
                 "they do not count"
             )
-        return sentences
+        return [*sentences, *self.notes]
 
     def to_json(self, *, per_query: bool = True) -> dict[str, Any]:
-        """The same as a value for `json.dumps`: name, means, queries, missing, extra, and the values where wanted."""
+        """The same as a value for `json.dumps`: name, means, queries, missing, extra, and the values where wanted.
+
+        Also `averaged` (run names), and `tasks` (queries and means of each) where there is more than one.
+        """
         record: dict[str, Any] = {
             "name": self.name,
             "means": dict(self.means),
@@ -79,18 +96,51 @@ class Scores:
             "missing_counted_as_zero": not self.skipped,
             "extra": list(self.extra),
         }
-        return (
-            record | {"values": {name: dict(by_query) for name, by_query in self.values.items()}}
-            if per_query
-            else record
-        )
+        if self.averaged:
+            record["averaged"] = list(self.averaged)
+        if self.tasks:
+            record["tasks"] = {
+                task: {"queries": len(scores.query_ids), "means": dict(scores.means)}
+                for task, scores in self.by_task().items()
+            }
+        if per_query:
+            record["values"] = {name: dict(by_query) for name, by_query in self.values.items()}
+        return record
 
     def only(self, query_ids: Sequence[str]) -> Scores:
         """The same scores over these queries alone; whoever asks has to say so."""
         values = {
             name: {query_id: by_query[query_id] for query_id in query_ids} for name, by_query in self.values.items()
         }
-        return Scores(self.name, values, _means(values), self.judged, self.missing, self.extra, self.skipped)
+        tasks = {query_id: self.tasks[query_id] for query_id in query_ids} if self.tasks else {}
+        return replace(self, values=values, means=means_of(values, tasks), tasks=tasks)
+
+    def split(self, groups: Mapping[str, str]) -> dict[str, Scores]:
+        """The scores of every group of queries, in the order in which the groups first occur.
+
+        Args:
+            groups: The group of each query, by query id.
+
+        Raises:
+            Mismatch: A counted query is in no group.
+        """
+        if lost := [query_id for query_id in self.query_ids if query_id not in groups]:
+            raise Mismatch(
+                f"{len(lost)} of {len(self.query_ids)} judged queries are in no group, e.g. {lost[0]!r}; name one"
+            )
+        members: dict[str, list[str]] = {}
+        for query_id in self.query_ids:
+            members.setdefault(groups[query_id], []).append(query_id)
+        found = {}
+        for group, query_ids in members.items():
+            missing = tuple(query_id for query_id in self.missing if groups.get(query_id) == group)
+            judged = len(query_ids) + (len(missing) if self.skipped else 0)
+            found[group] = replace(self.only(query_ids), missing=missing, judged=judged, extra=(), notes=())
+        return found
+
+    def by_task(self) -> dict[str, Scores]:
+        """The scores of every task, in order; empty for a single task."""
+        return self.split(self.tasks) if self.tasks else {}
 
 
 def evaluate(run: Run, qrels: Qrels, measures: Sequence[str] = DEFAULT, *, missing: Missing = "zero") -> Scores:
@@ -131,7 +181,7 @@ def evaluate(run: Run, qrels: Qrels, measures: Sequence[str] = DEFAULT, *, missi
     values = {
         name: {query_id: by_query.get(query_id, 0.0) for query_id in counted} for name, by_query in values.items()
     }
-    return Scores(run.name, values, _means(values), len(judged), lacking, extra, missing == "skip")
+    return Scores(run.name, values, means_of(values), len(judged), lacking, extra, missing == "skip")
 
 
 def _check(run: Run, qrels: Qrels, judged: list[str], lacking: tuple[str, ...], missing: Missing) -> None:
@@ -173,5 +223,14 @@ def _value(measure: Measure, by_measure: Mapping[str, float]) -> float:
     return value
 
 
-def _means(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    return {name: math.fsum(by_query.values()) / len(by_query) for name, by_query in values.items()}
+def means_of(values: Mapping[str, Mapping[str, float]], tasks: Mapping[str, str] | None = None) -> dict[str, float]:
+    """The mean of each measure over its queries; with the queries' tasks, the plain mean of the tasks' means."""
+    if not tasks:
+        return {name: math.fsum(by_query.values()) / len(by_query) for name, by_query in values.items()}
+    found = {}
+    for name, by_query in values.items():
+        parts: dict[str, list[float]] = {}
+        for query_id, value in by_query.items():
+            parts.setdefault(tasks[query_id], []).append(value)
+        found[name] = math.fsum(math.fsum(part) / len(part) for part in parts.values()) / len(parts)
+    return found

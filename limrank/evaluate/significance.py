@@ -1,52 +1,117 @@
 """Is a difference more than chance? Tests on paired per-query values, corrections and bootstrap intervals.
 
-Arrays in, numbers out: rows are queries, columns whatever is compared. Every random draw comes from a seed, and the
-same seed gives the same numbers. Knows nothing of runs, measures or tables.
+Arrays in, numbers out: rows are queries, columns whatever is compared; rows may come in strata, as `precision` has
+them. Every random draw comes from a seed, and the same seed gives the same numbers. Knows nothing of runs, measures or
+tables.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
 from limrank.errors import Unknown
+from limrank.evaluate.precision import TIE, means, pooled, standard_errors, strata
 
 if TYPE_CHECKING:
-    import numpy as np
+    from limrank.evaluate.precision import Floats
 
-    Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
-
-Test: TypeAlias = Literal["t", "randomization"]
+Test: TypeAlias = Literal["t", "randomization", "tukey"]
 Correction: TypeAlias = Literal["holm", "bonferroni", "bh", "none"]
 
-# A difference below this is a tie: the values are sums of a few fractions, and their last digits depend on the order.
-TIE = 1e-9
 # Random numbers drawn at once; bounds the memory and decides, with the seed, what is drawn.
 CHUNK = 2_000_000
 
 
 def paired_tests(
-    ours: Floats, theirs: Floats, *, test: Test = "t", samples: int = 10_000, seed: int = 0
+    ours: Floats,
+    theirs: Floats,
+    *,
+    test: Test = "t",
+    samples: int = 10_000,
+    seed: int = 0,
+    sizes: Sequence[int] = (),
 ) -> list[float]:
     """The two-sided p-value of each column: how likely is a mean difference this large if neither is better?
 
     Args:
         ours: One row per query, one column per measure.
         theirs: Of the same shape, the same queries.
-        test: "t" is the paired t-test; "randomization" flips the sign of every query's difference at random.
+        test: "t" is the paired t-test; "randomization" flips the sign of every query's difference at random; "tukey"
+            is `tukey` for these two alone, where it equals the t-test.
         samples: Random sign assignments.
         seed: Of the sign assignments.
+        sizes: Rows of each stratum; the mean is that of the strata's means.
 
     Returns:
-        One p per column; 1 where no value differs, or where there is one query only: nothing can be said then.
+        One p per column; 1 where no value differs, or where a stratum has one query only: nothing can be said then.
     """
+    import numpy as np
+
     if test not in get_args(Test):
         raise Unknown.among("significance test", test, get_args(Test))
     if test == "randomization":
-        return [sign_flip(column, samples=samples, seed=seed) for column in (ours - theirs).T]
+        weights = np.repeat([len(ours) / len(sizes) / size for size in sizes], sizes) if sizes else np.ones(len(ours))
+        return [sign_flip(column * weights, samples=samples, seed=seed) for column in (ours - theirs).T]
+    if test == "tukey":
+        return [float(p) for p in tukey(np.stack([ours, theirs]), sizes=sizes)[0, 1]]
+    if sizes:
+        return stratified_t(ours - theirs, sizes)
     from limrank.evaluate._ranx import paired_t_tests
 
     return paired_t_tests(ours, theirs)
+
+
+def stratified_t(differences: Floats, sizes: Sequence[int]) -> list[float]:
+    """The paired t-test's p on the mean of the strata's means, per column; with one stratum the usual paired t-test."""
+    import numpy as np
+    from scipy import stats
+
+    error, degrees = standard_errors(differences, sizes)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p_values = 2 * stats.t.sf(np.abs(means(differences, sizes)) / error, degrees)
+    return [1.0 if np.isnan(p) else float(p) for p in p_values]
+
+
+def tukey(values: Floats, *, sizes: Sequence[int] = ()) -> Floats:
+    """Tukey's honestly significant difference of all pairs of systems, with the queries as second factor.
+
+    Every value is taken as mean + system + query + noise; the noise is estimated from all systems together, and a p
+    holds for all pairs of its column at once. (scipy's and ranx's tukey_hsd know one factor only: they count the
+    queries' own difficulty as noise, and find next to nothing.)
+
+    Args:
+        values: Of shape (systems, queries, columns).
+        sizes: Queries of each stratum; the noise is estimated in each by itself.
+
+    Returns:
+        p of shape (systems, systems, columns), symmetric; 1 where no value differs, or a stratum has one query only.
+
+    Source: Tukey 1953; for retrieval: Carterette, TOIS 2012; Sakai, "Laboratory Experiments in IR", 2018, 4.3.
+    """
+    import numpy as np
+    from scipy import stats
+
+    systems, _, columns = values.shape
+    p_values = np.ones((systems, systems, columns))
+    parts = [np.stack(part) for part in zip(*(strata(system, sizes) for system in values))]
+    if systems < 2 or min(part.shape[1] for part in parts) < 2:
+        return p_values
+    variances, degrees = [], []
+    for part in parts:
+        noise = part - part.mean(axis=0) - part.mean(axis=1, keepdims=True) + part.mean(axis=(0, 1))
+        degrees.append((systems - 1) * (part.shape[1] - 1))
+        variances.append((noise**2).sum(axis=(0, 1)) / degrees[-1] / part.shape[1])
+    error, freedom = pooled(variances, degrees)
+    middle = np.stack([means(system, sizes) for system in values])
+    for one in range(systems):
+        for other in range(one):
+            differ = np.abs(values[one] - values[other]).max(axis=0) > TIE
+            with np.errstate(divide="ignore"):
+                distance = np.abs(middle[one] - middle[other])[differ] / error[differ]
+            found = stats.studentized_range.sf(distance, systems, freedom[differ])
+            p_values[one, other, differ] = p_values[other, one, differ] = np.clip(found, 0, 1)
+    return p_values
 
 
 def sign_flip(differences: Floats, *, samples: int = 10_000, seed: int = 0) -> float:
@@ -73,21 +138,26 @@ def sign_flip(differences: Floats, *, samples: int = 10_000, seed: int = 0) -> f
     return (extreme + 1) / (samples + 1)
 
 
-def bootstrap_means(values: Floats, *, samples: int = 10_000, seed: int = 0) -> Floats:
+def bootstrap_means(values: Floats, *, samples: int = 10_000, seed: int = 0, sizes: Sequence[int] = ()) -> Floats:
     """Column means of `samples` resamplings of the rows, with replacement; one row per resampling.
 
-    All columns are resampled together, so that differences of columns are paired.
+    All columns are resampled together, so that differences of columns are paired. Each stratum is resampled by itself,
+    and the mean is that of the strata's means.
 
     Source: Efron 1979; for retrieval: Sakai, SIGIR 2006.
     """
     import numpy as np
 
-    rows, random, means = len(values), np.random.default_rng(seed), []
-    for size in _chunks(samples, rows):
-        drawn = random.integers(0, rows, size=(size, rows)) + rows * np.arange(size)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows)
-        means.append(counts @ values / rows)
-    return np.concatenate(means)
+    random, total = np.random.default_rng(seed), np.zeros((samples, values.shape[1]))
+    parts = strata(values, sizes)
+    for part in parts:
+        rows, done = len(part), 0
+        for size in _chunks(samples, rows):
+            drawn = random.integers(0, rows, size=(size, rows)) + rows * np.arange(size)[:, None]
+            counts = np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows)
+            total[done : done + size] += counts @ part / rows
+            done += size
+    return total / len(parts)
 
 
 def interval(sampled: Floats, *, confidence: float = 0.95) -> tuple[Floats, Floats]:
@@ -128,17 +198,19 @@ def correct(p_values: Sequence[float], *, method: Correction = "holm") -> list[f
 
 
 class Counts(NamedTuple):
-    """Queries on which one is better than, equal to (within 1e-9) and worse than the other."""
+    """Queries on which one is better than, equal to and worse than the other."""
 
     wins: int
     ties: int
     losses: int
 
 
-def wins_ties_losses(ours: Floats, theirs: Floats) -> list[Counts]:
-    """Per column, on how many rows ours is better, equal and worse."""
+def wins_ties_losses(ours: Floats, theirs: Floats, *, tolerance: float = TIE) -> list[Counts]:
+    """Per column, on how many rows ours is better, equal within `tolerance`, and worse."""
     differences = ours - theirs
-    wins, losses = (differences > TIE).sum(axis=0), (differences < -TIE).sum(axis=0)
+    # Half a TIE more, so that a difference of just the tolerance is a tie whatever its last digit.
+    limit = tolerance + TIE / 2
+    wins, losses = (differences > limit).sum(axis=0), (differences < -limit).sum(axis=0)
     return [Counts(int(won), len(differences) - int(won) - int(lost), int(lost)) for won, lost in zip(wins, losses)]
 
 

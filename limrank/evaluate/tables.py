@@ -1,4 +1,4 @@
-"""A comparison as text: for a terminal, Markdown, LaTeX (booktabs) or JSON.
+"""A comparison as text: for a terminal, Markdown, LaTeX (booktabs), JSON or as ranx's report.
 
 Every form says the same: the means, the differences with interval, corrected p and the verdict in words, on how many
 queries, what is missing, and which test and correction over how many comparisons. Computes nothing.
@@ -7,16 +7,23 @@ queries, what is missing, and which test and correction over how many comparison
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from limrank.errors import Unknown
 from limrank.evaluate.comparison import Comparison, Difference
 
-Style: TypeAlias = Literal["table", "markdown", "latex", "json"]
+Style: TypeAlias = Literal["table", "markdown", "latex", "json", "ranx"]
 Row: TypeAlias = Sequence[str]
 
-TESTS = {"t": "paired t-test", "randomization": "paired randomisation test (sign flips)"}
+# More differences than fit a screen are cut to those of the first measure.
+MOST_DIFFERENCES = 20
+TESTS = {
+    "t": "paired t-test",
+    "randomization": "paired randomisation test (sign flips)",
+    "tukey": "two-way Tukey HSD over all pairs of runs",
+}
 CORRECTIONS = {"holm": "Holm", "bonferroni": "Bonferroni", "bh": "Benjamini-Hochberg", "none": "no"}
 
 
@@ -28,48 +35,98 @@ class Table(NamedTuple):
     texts: int
 
 
-def render(comparison: Comparison, style: Style = "table") -> str:
+def render(comparison: Comparison, style: Style = "table", *, full: bool = False) -> str:
     """The comparison as text, without a newline at the end.
 
     Args:
         comparison: As `compare` returns it.
-        style: "table" for a terminal, "markdown", "latex" (needs the package booktabs), or "json" (see `to_json`).
+        style: "table" for a terminal, "markdown", "latex" (needs the package booktabs), "json" (see `to_json`), or
+            "ranx", the table of ranx's own report, whose superscripts go by the corrected p-values.
+        full: Every difference, with its raw p and effect size, and every measure of every task. Without it, of more
+            than 20 differences those of the first measure, and the tasks by the first measure.
 
     Raises:
         Unknown: There is no such style.
+        LimrankError: ranx cannot hold it (`to_ranx_report`).
     """
     if style not in get_args(Style):
         raise Unknown.among("table style", style, get_args(Style))
     if style == "json":
         return json.dumps(to_json(comparison), indent=2, ensure_ascii=False, allow_nan=False)
+    notes = [describe(comparison), *_abridged(comparison, full=full), *_detectable(comparison), *comparison.warnings()]
+    if style == "ranx":
+        from limrank.evaluate._ranx import to_ranx_report
+
+        return "\n\n".join([str(to_ranx_report(comparison)), "\n".join(notes)])
     draw = {"table": _terminal, "markdown": _markdown, "latex": _latex}[style]
-    tables = [_means(comparison), *([_differences(comparison)] if comparison.differences else [])]
-    return draw(tables, [describe(comparison), *comparison.warnings()])
+    tables = [_means(comparison)]
+    if comparison.tasks:
+        tables += [_tasks(comparison, measure) for measure in comparison.measures[: None if full else 1]]
+    if comparison.differences:
+        tables.append(_differences(comparison, full=full))
+    return draw(tables, notes)
 
 
 def describe(comparison: Comparison) -> str:
     """One paragraph: what the numbers rest on."""
-    intervals = (
-        f"[ ] is the {100 * comparison.confidence:g}% bootstrap interval ({comparison.samples} samples, "
-        f"seed {comparison.seed})"
-    )
+    how = f" ({comparison.samples} samples, seed {comparison.seed})" if comparison.interval == "bootstrap" else ""
+    intervals = f"[ ] is the {100 * comparison.confidence:g}% {comparison.interval} interval{how}"
     queries = f"{len(comparison.query_ids)} queries of {comparison.qrels}"
+    if comparison.tasks:
+        queries += f"; means are over the {len(comparison.tasks)} tasks, each counting the same"
     if not (count := len(comparison.differences)):
         return f"{queries}; {intervals}."
     return (
-        f"{queries}; {intervals}; {TESTS[comparison.test]}, {CORRECTIONS[comparison.correction]} correction over "
+        f"{queries}; {intervals}; {TESTS[comparison.test]}, {_corrected_over(comparison)} "
         f"{count} {'comparison' if count == 1 else 'comparisons'}, significant where the corrected p is below "
         f"{comparison.alpha:g}. The intervals are not corrected."
     )
 
 
+def _corrected_over(comparison: Comparison) -> str:
+    if comparison.test == "tukey" and comparison.correction != "none":
+        return f"times {len(comparison.measures)} for the measures, over"
+    return f"{CORRECTIONS[comparison.correction]} correction over"
+
+
+def _abridged(comparison: Comparison, *, full: bool) -> list[str]:
+    """What the tables leave out."""
+    if len(comparison.differences) == len(_shown(comparison, full=full)):
+        return []
+    significant = sum(difference.significant for difference in comparison.differences)
+    return [
+        f"Differences of {comparison.measures[0]} only; of all {len(comparison.differences)}, over "
+        f"{len(comparison.measures)} measures, {significant} are significant: --full shows every one."
+    ]
+
+
+def _detectable(comparison: Comparison) -> list[str]:
+    """What the queries at hand can show at all."""
+    if not comparison.detectable:
+        return []
+    count, corrected = len(comparison.differences), comparison.correction != "none"
+    found = ", ".join(
+        f"{measure} {what.single:.4f}" + (f" ({what.corrected:.4f})" if corrected and count > 1 else "")
+        for measure, what in comparison.detectable.items()
+    )
+    level = f"alpha {comparison.alpha:g}"
+    strictest = (
+        f" (at {comparison.alpha:g}/{count}, the correction's strictest step)" if corrected and count > 1 else ""
+    )
+    return [
+        f"With these {len(comparison.query_ids)} queries a t-test at {level}{strictest} finds, in "
+        f"{100 * comparison.power:g}% of cases, a true difference of: {found}; of the pair with the median error."
+    ]
+
+
 def to_json(comparison: Comparison, *, per_query: bool = True) -> dict[str, Any]:
     """The comparison as a value for `json.dumps`; every number is finite.
 
-    Keys: `schema` ("limrank.comparison/1"); `qrels`, `queries` (their number), `measures`, `baseline` (or null),
-    `test`, `correction`, `comparisons` (number of tests corrected over), `alpha`, `confidence`, `samples`, `seed`;
-    `runs`, each as `Scores.to_json` with `intervals` (measure to [low, high]); `differences`, each with the fields of
-    `Difference`; `warnings`, sentences.
+    Keys: `schema` ("limrank.comparison/1"); `qrels`, `queries` (their number), `tasks` (queries by task; empty for one
+    task), `measures`, `baseline` (or null), `test`, `correction`, `comparisons` (number of tests corrected over),
+    `interval`, `alpha`, `confidence`, `power`, `tolerance`, `samples`, `seed`; `detectable` (measure to the fields of
+    `Detectable`); `runs`, each as `Scores.to_json` with `intervals` (measure to [low, high]); `differences`, each with
+    the fields of `Difference`; `warnings`, sentences.
 
     Args:
         comparison: As `compare` returns it.
@@ -79,15 +136,20 @@ def to_json(comparison: Comparison, *, per_query: bool = True) -> dict[str, Any]
         "schema": "limrank.comparison/1",
         "qrels": comparison.qrels,
         "queries": len(comparison.query_ids),
+        "tasks": dict(comparison.tasks),
         "measures": list(comparison.measures),
         "baseline": comparison.baseline,
         "test": comparison.test,
         "correction": comparison.correction,
         "comparisons": len(comparison.differences),
+        "interval": comparison.interval,
         "alpha": comparison.alpha,
         "confidence": comparison.confidence,
+        "power": comparison.power,
+        "tolerance": comparison.tolerance,
         "samples": comparison.samples,
         "seed": comparison.seed,
+        "detectable": {measure: found._asdict() for measure, found in comparison.detectable.items()},
         "runs": [
             scores.to_json(per_query=per_query)
             | {"intervals": {name: list(ends) for name, ends in comparison.intervals[scores.name].items()}}
@@ -99,30 +161,63 @@ def to_json(comparison: Comparison, *, per_query: bool = True) -> dict[str, Any]
 
 
 def _means(comparison: Comparison) -> Table:
+    lacking = any(scores.missing for scores in comparison.runs)
     rows: list[Row] = []
     for scores in comparison.runs:
         intervals = comparison.intervals[scores.name]
-        cells = [f"{scores.means[name]:.4f} [{low:.4f}, {high:.4f}]" for name, (low, high) in intervals.items()]
-        rows.append([scores.name, *cells, str(len(scores.missing))])
-    return Table(["run", *comparison.measures, "missing queries"], rows, texts=1)
+        cells = [f"{scores.means[name]:.4f} [{_short(low)}, {_short(high)}]" for name, (low, high) in intervals.items()]
+        rows.append([scores.name, *cells, *([str(len(scores.missing))] if lacking else [])])
+    return Table(["run", *comparison.measures, *(["missing queries"] if lacking else [])], rows, texts=1)
 
 
-def _differences(comparison: Comparison) -> Table:
-    headings = ["run", "against", "measure", "difference", "p", "corrected p", "verdict", "wins/ties/losses"]
-    return Table(headings, [_difference(difference) for difference in comparison.differences], texts=3)
+def _tasks(comparison: Comparison, measure: str) -> Table:
+    """The means of every task, runs by tasks or tasks by runs, whichever is narrower."""
+    tasks = list(comparison.tasks)
+    means = {
+        scores.name: [part.means[measure] for part in scores.by_task().values()] + [scores.means[measure]]
+        for scores in comparison.runs
+    }
+    labels = [*tasks, "mean"]
+    if sum(max(6, len(name)) + 2 for name in labels) <= sum(max(6, len(name)) + 2 for name in means):
+        rows: list[Row] = [[name, *(f"{value:.4f}" for value in values)] for name, values in means.items()]
+        return Table([measure, *labels], rows, texts=1)
+    turned = zip(labels, zip(*means.values()))
+    return Table(
+        [measure, *means], [[label, *(f"{value:.4f}" for value in values)] for label, values in turned], texts=1
+    )
 
 
-def _difference(d: Difference) -> Row:
+def _shown(comparison: Comparison, *, full: bool) -> list[Difference]:
+    if full or len(comparison.differences) <= MOST_DIFFERENCES:
+        return list(comparison.differences)
+    return [difference for difference in comparison.differences if difference.measure == comparison.measures[0]]
+
+
+def _differences(comparison: Comparison, *, full: bool) -> Table:
+    measured = len(comparison.measures) > 1
+    p = "corrected p" if full else {"none": "p"}.get(comparison.correction, "corr. p")
+    headings = ["run", "against", *(["measure"] if measured else []), "difference"]
+    headings += ["raw p", p, "Cohen's d"] if full else [p]
+    rows = [_difference(d, measured=measured, full=full) for d in _shown(comparison, full=full)]
+    return Table([*headings, "verdict", "win/tie/loss"], rows, texts=3 if measured else 2)
+
+
+def _difference(d: Difference, *, measured: bool, full: bool) -> Row:
+    effect = "-" if d.effect_size is None else f"{round(d.effect_size, 2) + 0.0:+.2f}"
     return [
         d.run,
         d.baseline,
-        d.measure,
-        f"{_signed(d.difference)} [{_signed(d.low)}, {_signed(d.high)}]",
-        _p(d.p),
-        _p(d.corrected_p),
+        *([d.measure] if measured else []),
+        f"{_signed(d.difference)} [{_short(d.low)}, {_short(d.high)}]",
+        *([_p(d.p), _p(d.corrected_p), effect] if full else [_p(d.corrected_p)]),
         "significant" if d.significant else "not significant",
         f"{d.wins}/{d.ties}/{d.losses}",
     ]
+
+
+def _short(value: float) -> str:
+    """Three digits without the leading 0: an interval's ends need no more."""
+    return re.sub(r"^(-?)0\.", r"\1.", f"{round(value, 3) + 0.0:.3f}")
 
 
 def _signed(difference: float) -> str:
