@@ -48,3 +48,19 @@ def tiny_gguf(tiny_model: Path) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+@pytest.fixture(scope="session")
+def wide_model(tiny_model: Path) -> Path:
+    """`tiny_model` with one head of 32 instead of four of 8, for which vLLM has no kernels on CPUs."""
+    import shutil
+
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    folder = tiny_model.with_name("wide-qwen2")
+    shutil.copytree(tiny_model, folder, ignore=shutil.ignore_patterns("*.safetensors", "*.gguf"))
+    torch.manual_seed(0)
+    config = Qwen2Config.from_pretrained(tiny_model, num_attention_heads=1, num_key_value_heads=1)
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    return folder

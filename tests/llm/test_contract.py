@@ -18,10 +18,11 @@ SPECS = {
     "transformers": "transformers:{tiny_model} dtype=float32 device=cpu batch_tokens=300",
     "llamacpp": "llamacpp:{tiny_gguf} threads=1",
     "ray": "ray:2x num_cpus=0 transformers:{tiny_model} dtype=float32 device=cpu batch_tokens=300",
+    "vllm": "vllm:{wide_model} dtype=float32 max_num_seqs=16 enforce_eager=true memory=0.1",
 }
-PACKAGES = {"llamacpp": "llama_cpp", "ray": "ray"}
+PACKAGES = {"llamacpp": "llama_cpp", "ray": "ray", "vllm": "vllm"}
 # Those that need a server have tests of their own.
-ELSEWHERE = {"openai", "vllm"}
+ELSEWHERE = {"openai"}
 
 
 @pytest.fixture(scope="module", params=SPECS)
@@ -30,7 +31,8 @@ def llm(request: pytest.FixtureRequest) -> Iterator[Any]:
     if package and importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
     spec = SPECS[request.param]
-    files = {name: request.getfixturevalue(name) for name in ("tiny_model", "tiny_gguf") if f"{{{name}}}" in spec}
+    models = ("tiny_model", "tiny_gguf", "wide_model")
+    files = {name: request.getfixturevalue(name) for name in models if f"{{{name}}}" in spec}
     opened = open_llm(spec.format(**files))
     opened.kind = request.param  # type: ignore[attr-defined]
     yield opened
