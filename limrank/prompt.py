@@ -24,7 +24,7 @@ OF_DOCUMENT = ("passage", "title")
 # Of a prompt for several documents: all of them, how many they are, and within one of them its place.
 OF_LIST = ("passages", "count", "example")
 OF_ITEM = ("number", "letter")
-KEYS = {"source", "format", "text", "messages", "instruction", "choices", "values", "target", "item", "close", "empty"}
+KEYS = {"source", "format", "text", "messages", "choices", "values", "target", "item", "close", "empty"}
 
 
 class Filled(NamedTuple):
@@ -45,7 +45,6 @@ class Prompt:
         values: What each choice is worth, where they are grades; or empty.
         close: The tag that ends the thought which the template opens; empty where it opens none.
         empty: What stands in the place of a thought where none is wanted, with its closing tag.
-        instruction: What `{instruction}` says where a query has none; may be empty.
         item: Of a prompt for several documents: the template of one, of which `{passages}` is made; or empty.
         repeated: Of such a prompt as a chat: places of messages that are said once for each document.
         choices: The answers whose log-probabilities are compared, the relevant one first; may be empty.
@@ -63,7 +62,6 @@ class Prompt:
     values: tuple[float, ...] = ()
     close: str = ""
     empty: str = ""
-    instruction: str = ""
     item: str = ""
     repeated: frozenset[int] = frozenset()
 
@@ -144,8 +142,7 @@ class Prompt:
         if query.instruction and "instruction" not in self.placeholders:
             text = f"{text} {query.instruction}"
         passage = document.text if "title" in self.placeholders else contents(document)
-        instruction = query.instruction or self.instruction
-        return {"query": text, "instruction": instruction, "passage": passage, "title": document.title}
+        return {"query": text, "instruction": query.instruction, "passage": passage, "title": document.title}
 
 
 def load(name: str, *, needs: Collection[str] = ("query", "passage"), many: bool | None = None) -> Prompt:
@@ -196,7 +193,7 @@ def names() -> list[str]:
 def _from_record(record: dict[str, Any], *, path: str, name: str, digest: str) -> Prompt:
     if odd := sorted(record.keys() - KEYS):
         raise BadFile(f"{path}: unknown key {odd[0]!r}; keys are {', '.join(sorted(KEYS))}")
-    texts = {key: record.get(key, "") for key in ("instruction", "target", "item", "close", "empty", "source")}
+    texts = {key: record.get(key, "") for key in ("target", "item", "close", "empty", "source")}
     for key, value in texts.items():
         if not isinstance(value, str):
             raise BadFile(f"{path}: {key} is a text in quotes, not {value!r}")
