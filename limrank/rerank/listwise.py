@@ -68,7 +68,7 @@ def load(
     *,
     order: Order = "sliding",
     window: int = 20,
-    stride: int = 10,
+    stride: int = 0,
     passes: int = 1,
     top: int = 0,
     logits: bool = False,
@@ -90,7 +90,7 @@ def load(
             `topdown` compares with the document at rank `top` of the first window. `tournament` sends the best of each
             window into the next round; it needs the fewest calls.
         window: Passages seen at a time.
-        stride: Passages by which a sliding window moves; what is not moved over is handed on.
+        stride: Passages by which a sliding window moves; so many fewer than the window are handed on. 0 is half of it.
         passes: Times a sliding window goes all the way. After p passes of right answers, the best
             p * (window - stride) documents are in their places.
         top: Documents that right answers put into their places, for `topdown` (0 is 10) and `tournament` (0: nothing
@@ -146,10 +146,10 @@ def _check_prompt(prompt: Prompt, *, window: int, logits: bool, think: int) -> N
 def _planner(order: Order, *, window: int, stride: int, passes: int, top: int) -> Planner:
     if window < 2:
         raise LimrankError(f"window={window}: expected at least 2 passages to be put in order")
-    if not 1 <= stride <= window:
-        raise LimrankError(f"stride={stride}: expected 1 to {window}, the window, beyond which passages are skipped")
+    if not 0 <= stride <= window:
+        raise LimrankError(f"stride={stride}: expected 1 to {window}; beyond the window passages are skipped")
     if order == "sliding":
-        return partial(sliding, window=window, stride=stride, passes=passes)
+        return partial(sliding, window=window, stride=stride or window // 2, passes=passes)
     if not 0 <= top < window:
         raise LimrankError(f"top={top}: expected less than {window}, the window; who is best of all has to fit in it")
     if order == "tournament":
