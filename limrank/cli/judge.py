@@ -2,129 +2,240 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from limrank.cli._files import check_writable, judgments
+from limrank.cli._files import check_writable
+from limrank.cli._groups import groups_by
+from limrank.cli._judged import (
+    default_split,
+    defaults,
+    open_judged,
+    parse_groups,
+    score_run,
+    score_system,
+    system_names,
+    tasks_of,
+)
 from limrank.cli._terminal import emit_json, note, table
-from limrank.errors import LimrankError
+from limrank.errors import LimrankError, Unknown
 
 if TYPE_CHECKING:
-    from limrank.run import Run
+    from limrank.cli._judged import Task
+    from limrank.evaluate import Scores
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
-DatasetName = Annotated[str, Parameter(name=["--dataset", "-d"])]
+Flag = Annotated[bool, Parameter(negative=())]
+Datasets = Annotated[list[str], Parameter(name=["--dataset", "-d"])]
+# `compare` takes several at once, as a shell's * gives them; its runs stand before.
+ManyDatasets = Annotated[list[str], Parameter(name=["--dataset", "-d"], consume_multiple=True)]
+ManyFiles = Annotated[list[str], Parameter(consume_multiple=True)]
 
 
 def evaluate(
-    run: Path,
+    run: str,
     /,
     *measures: str,
-    dataset: DatasetName = "",
-    qrels: str = "",
+    dataset: Datasets | None = None,
+    qrels: list[str] | None = None,
+    runs: str = "",
+    by: list[str] | None = None,
+    drop_excluded: Flag = False,
     missing: Literal["zero", "skip", "error"] = "zero",
-    per_query: Annotated[bool, Parameter(negative=())] = False,
+    per_query: Flag = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print trec_eval's measures of a run.
+    """Print trec_eval's measures of a run, or p-MRR of the runs for two instructions.
+
+    Several --dataset are the tasks of a benchmark: RUN is then a name, and the mean counts every task the same. With
+    p-mrr two are a pair of instructions: limrank evaluate bm25 -d stdlib/og -d stdlib/changed p-mrr
 
     Args:
-        run: A TREC run file, .gz or not.
-        measures: As trec_eval, ir_measures or ranx spell them; default: ndcg@10 map mrr recall@100
-        dataset: Whose judgments: an ir_datasets id, bright/<task>, stdlib, or a folder.
+        run: A TREC run file, .gz or not; or a name, for runs/<dataset>/<name>.trec
+        measures: As trec_eval, ir_measures or ranx spell them, and p-mrr; default: the dataset's own, else
+            ndcg@10 map mrr recall@100. For p-mrr a second run file may follow the first, with the changed queries.
+        dataset: Whose judgments: an ir_datasets id, bright/<task>, followir/<task>, litsearch, stdlib, or a folder.
         qrels: Or a judgments file, TREC or BEIR.
+        runs: Where runs are found by name; default: runs/{dataset}/{run}.trec, and runs/ beside a judgments file.
+        by: Also print the means of groups of queries: an attribute that the dataset knows (litsearch: specificity,
+            origin), or a file of query_id<tab>group lines; several are crossed.
+        drop_excluded: Remove the documents that the dataset excludes from a query, as BRIGHT does, before scoring.
         missing: A judged query that the run lacks counts 0 (trec_eval -c), is skipped (as BRIGHT's own script does), or
-            is an error.
+            is an error. For p-mrr it is an error.
         per_query: Print every query's values, too.
         as_json: For programs.
     """
-    from limrank.evaluate import DEFAULT
-    from limrank.evaluate import evaluate as score
-    from limrank.run import Run
+    from limrank.evaluate.instruction import asked
 
-    judged, identity = judgments(dataset, qrels)
-    scores = score(Run.read(run), judged, measures or DEFAULT, missing=missing)
+    second, wanted = _runs_and_measures(measures)
+    judged = open_judged(dataset or [], qrels or [], runs=runs)
+    names = wanted or list(defaults(judged))
+    tasks = tasks_of(judged, instructions=asked(names))
+    if second and not (asked(names) and len(tasks) == 1 and len(second) == 1):
+        raise LimrankError(
+            f"{second[0]}: evaluate takes one run, and two only for p-mrr; limrank compare takes several"
+        )
+
+    def score(words: Sequence[str], task: Task) -> Scores:
+        return score_run(words, task, names, missing=missing, drop_excluded=drop_excluded, alone=len(tasks) == 1)
+
+    name = system_names([run])[0]
+    scores = score([run, *second], tasks[0]) if len(tasks) == 1 else score_system(name, [run], tasks, score)
+    if by and len(judged) > 1:
+        raise LimrankError("--by divides the queries of one dataset; with several, the table is by task already")
+    attributes = default_split(judged) if by is None else by
+    groups = scores.split(groups_by(attributes, judged[0])) if attributes else scores.by_task()
     for text in scores.warnings():
         note(text)
     if as_json:
-        emit_json(scores.to_json(per_query=per_query) | {"qrels": identity})
+        identities = [dict(one.identity) for one in judged]
+        means = (
+            {"groups": {group: part.to_json(per_query=False) for group, part in groups.items()}} if attributes else {}
+        )
+        emit_json(
+            scores.to_json(per_query=per_query) | means | {"qrels": identities[0] if len(judged) == 1 else identities}
+        )
         return
+    _print_scores(scores, groups, per_query=per_query, label="mean" if scores.tasks else "all")
+    if len(judged) == 1 and (identity := judged[0].identity).get("revision"):
+        note(f"{len(judged[0].qrels)} judged queries of {identity['name']} ({identity['revision']})")
+
+
+def _runs_and_measures(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words that are files and those that are measures; a measure's name is a measure, whatever files there are."""
+    runs = [
+        word
+        for word in words
+        if not _is_measure(word) and (Path(word).suffix in (".trec", ".gz") or Path(word).is_file())
+    ]
+    return runs, [word for word in words if word not in runs]
+
+
+def _is_measure(word: str) -> bool:
+    from limrank.evaluate.instruction import asked
+    from limrank.evaluate.measures import parse
+
+    try:
+        parse(word)
+    except Unknown:
+        return asked([word])
+    except LimrankError:
+        return True
+    return True
+
+
+def _print_scores(scores: Scores, groups: dict[str, Scores], *, per_query: bool, label: str) -> None:
     names = list(scores.means)
     rows = (
         [[query_id, *(f"{value:.4f}" for value in values)] for query_id, values in scores.rows()] if per_query else []
     )
-    table(["query", *names], [*rows, ["all", *(f"{scores.means[name]:.4f}" for name in names)]])
-    if identity.get("revision"):
-        note(f"{len(judged)} judged queries of {identity['name']} ({identity['revision']})")
+    means = [(group, part.means) for group, part in groups.items()] + [(label, scores.means)]
+    rows += [[group, *(f"{found[name]:.4f}" for name in names)] for group, found in means]
+    table(["query" if not groups or per_query else "queries", *names], rows)
 
 
 def compare(
-    *runs: Path,
-    dataset: DatasetName = "",
-    qrels: str = "",
+    *run: str,
+    dataset: ManyDatasets | None = None,
+    qrels: ManyFiles | None = None,
+    runs: str = "",
+    group: list[str] | None = None,
     measures: Annotated[list[str], Parameter(name=["--measures", "-m"], consume_multiple=True)] | None = None,
     baseline: str = "",
-    test: Literal["t", "randomization"] = "t",
+    test: Literal["t", "randomization", "tukey"] = "t",
     correction: Literal["holm", "bonferroni", "bh", "none"] = "holm",
+    interval: Literal["bootstrap", "t"] = "bootstrap",
     alpha: float = 0.05,
+    confidence: float = 0.95,
+    power: float = 0.8,
+    tolerance: float = 1e-9,
+    drop_excluded: Flag = False,
     missing: Literal["zero", "skip", "error"] = "zero",
+    samples: int = 10_000,
     seed: int = 0,
-    style: Annotated[Literal["table", "markdown", "latex", "json"], Parameter(name="--format")] = "table",
+    full: Flag = False,
+    style: Annotated[Literal["table", "markdown", "latex", "json", "ranx"], Parameter(name="--format")] = "table",
     out: Path | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare runs on the same judgments: means, differences with confidence intervals, corrected p-values.
 
+    Several --dataset (or --qrels) are the tasks of a benchmark: a RUN is then a name, found in every task's folder, and
+    a mean counts every task the same, with intervals and tests that resample within the tasks:
+    limrank compare bm25 rank1 --dataset bright/biology bright/pony
+
     Args:
-        runs: Two or more TREC run files; a file's name is the name of its run, with its folder where two are the same.
-        dataset: Whose judgments: an ir_datasets id, bright/<task>, stdlib, or a folder.
-        qrels: Or a judgments file, TREC or BEIR.
-        measures: Default: ndcg@10 map mrr recall@100; every one adds comparisons that the correction pays for.
+        run: Two or more TREC run files, or names; a file's name is the name of its run, with its folder where two are
+            the same.
+        dataset: Whose judgments: an ir_datasets id, bright/<task>, followir/<task>, litsearch, stdlib, or a folder.
+        qrels: Or judgments files, TREC or BEIR.
+        runs: Where runs are found by name; default: runs/{dataset}/{run}.trec, and runs/ beside a judgments file.
+        group: Runs of one system with several seeds, NAME=run1,run2,run3: averaged query by query.
+        measures: Default: the dataset's own, else ndcg@10 map mrr recall@100; every one adds comparisons that the
+            correction pays for. p-mrr compares by topic; it takes one --dataset with both instructions, or two.
         baseline: Compare every run with this one only; default: all pairs.
-        test: Paired t-test, or a sign-flip randomisation test.
+        test: Paired t-test, sign-flip randomisation test, or Tukey's HSD with the queries as second factor.
         correction: Over all pairs and measures of the table.
+        interval: Bootstrap (percentile) or t intervals.
         alpha: A corrected p below it is called significant.
+        confidence: Of the intervals.
+        power: For which the difference that these queries can show is told.
+        tolerance: Values that differ by no more are ties.
+        drop_excluded: Remove the documents that the dataset excludes from a query, as BRIGHT does, before scoring.
         missing: A judged query that a run lacks counts 0, is skipped for all runs, or is an error.
+        samples: Bootstrap resamplings, and random sign assignments.
         seed: Of the bootstrap and the randomisation test.
+        full: Every difference with raw p and effect size, and every measure of every task.
         style: How the result is printed.
         out: Write it to this file as well.
-        as_json: The same as --format json.
+        as_json: The same as --format json, which has everything, per-query values included.
     """
-    from limrank.evaluate import DEFAULT
-    from limrank.evaluate import compare as test_pairs
+    from limrank.evaluate import compare_scores
+    from limrank.evaluate.instruction import asked
     from limrank.evaluate.tables import render
     from limrank.files import write_text
-    from limrank.run import Run
 
-    if len(runs) < 2:
-        raise LimrankError(f"compare needs two runs or more, {len(runs)} given")
+    systems = {name: [word] for name, word in zip(_different(system_names(run)), run)}
+    for name, words in parse_groups(group or []).items():
+        if name in systems:
+            raise LimrankError(f"--group {name}: a run has that name already; a table needs different names")
+        systems[name] = words
+    if len(systems) < 2:
+        where = "; runs stand before --dataset and --qrels" if dataset or qrels else ""
+        raise LimrankError(f"compare needs two runs or more, {len(systems)} given{where}")
     if out:
         check_writable(out)
-    judged, _ = judgments(dataset, qrels)
-    comparison = test_pairs(
-        _named([Run.read(run) for run in runs], runs),
-        judged,
-        measures or DEFAULT,
+    judged = open_judged(dataset or [], qrels or [], runs=runs)
+    names = measures or list(defaults(judged))
+    tasks = tasks_of(judged, instructions=asked(names))
+
+    def score(words: Sequence[str], task: Task) -> Scores:
+        return score_run(words, task, names, missing=missing, drop_excluded=drop_excluded, alone=len(tasks) == 1)
+
+    comparison = compare_scores(
+        [score_system(name, words, tasks, score) for name, words in systems.items()],
+        qrels=", ".join(task.label for task in tasks),
         baseline=baseline or None,
         test=test,
         correction=correction,
+        interval=interval,
         alpha=alpha,
-        missing=missing,
+        confidence=confidence,
+        power=power,
+        tolerance=tolerance,
+        samples=samples,
         seed=seed,
     )
-    text = render(comparison, "json" if as_json else style)
+    text = render(comparison, "json" if as_json else style, full=full)
     print(text)
     if out:
         write_text(out, text + "\n")
 
 
-def _named(runs: list[Run], paths: Sequence[Path]) -> list[Run]:
-    """The runs, those of one name told apart by their folders."""
-    times = Counter(run.name for run in runs)
-    return [
-        run if times[run.name] == 1 else run.renamed(str(path.with_name(run.name))) for run, path in zip(runs, paths)
-    ]
+def _different(names: list[str]) -> list[str]:
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise LimrankError(f"{names.count(twice[0])} runs are called {twice[0]!r}; a table needs different names")
+    return names

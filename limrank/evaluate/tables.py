@@ -104,18 +104,16 @@ def _detectable(comparison: Comparison) -> list[str]:
     """What the queries at hand can show at all."""
     if not comparison.detectable:
         return []
-    count, corrected = len(comparison.differences), comparison.correction != "none"
-    found = ", ".join(
-        f"{measure} {what.single:.4f}" + (f" ({what.corrected:.4f})" if corrected and count > 1 else "")
-        for measure, what in comparison.detectable.items()
+    single, corrected = (
+        ", ".join(f"{measure} {what[place]:.4f}" for measure, what in comparison.detectable.items()) for place in (0, 1)
     )
-    level = f"alpha {comparison.alpha:g}"
-    strictest = (
-        f" (at {comparison.alpha:g}/{count}, the correction's strictest step)" if corrected and count > 1 else ""
-    )
+    count = len(comparison.differences)
+    stepped = count > 1 and comparison.correction != "none" and comparison.test != "tukey"
     return [
-        f"With these {len(comparison.query_ids)} queries a t-test at {level}{strictest} finds, in "
-        f"{100 * comparison.power:g}% of cases, a true difference of: {found}; of the pair with the median error."
+        f"In {100 * comparison.power:g}% of cases these {len(comparison.query_ids)} queries show, by a t-test at alpha "
+        f"{comparison.alpha:g}, a true difference of {single}"
+        + (f"; at {comparison.alpha:g}/{count}, the correction's strictest step, {corrected}" if stepped else "")
+        + (" (for the pair with the median error)." if len(list(comparison.pairs())) > 1 else ".")
     ]
 
 
@@ -194,11 +192,13 @@ def _shown(comparison: Comparison, *, full: bool) -> list[Difference]:
 
 
 def _differences(comparison: Comparison, *, full: bool) -> Table:
-    measured = len(comparison.measures) > 1
+    shown = _shown(comparison, full=full)
+    measured = len({difference.measure for difference in shown}) > 1
     p = "corrected p" if full else {"none": "p"}.get(comparison.correction, "corr. p")
-    headings = ["run", "against", *(["measure"] if measured else []), "difference"]
+    differing = "difference" if measured else f"difference in {shown[0].measure}"
+    headings = ["run", "against", *(["measure"] if measured else []), differing]
     headings += ["raw p", p, "Cohen's d"] if full else [p]
-    rows = [_difference(d, measured=measured, full=full) for d in _shown(comparison, full=full)]
+    rows = [_difference(d, measured=measured, full=full) for d in shown]
     return Table([*headings, "verdict", "win/tie/loss"], rows, texts=3 if measured else 2)
 
 
