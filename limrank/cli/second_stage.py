@@ -50,7 +50,8 @@ def rerank(
         prompt: A shipped prompt or a TOML file; default: the method's own.
         mix: Weight of the model against the first stage, 0 to 1, both as z-scores; for methods that have it.
         depth: Documents per query that are reranked.
-        max_failed: Documents that may stay without a verdict; with more, the run is written and the exit code is 1.
+        max_failed: Documents that may stay without a verdict, and questions without a usable answer; with more, the run
+            is written and the exit code is 1.
         cache: A folder in which a language model's answers are shared by all runs.
         name: The file's, where --out does not say it; default: <run>+<method>
         out: The run file; default: runs/<dataset>/<name>.trec
@@ -59,7 +60,7 @@ def rerank(
     """
     from limrank.datasets import open_dataset
     from limrank.plugins import parse_spec
-    from limrank.rerank import describe, open_reranker
+    from limrank.rerank import describe, open_reranker, unusable
     from limrank.rerank import rerank as put_in_order
     from limrank.run import Run
 
@@ -74,7 +75,7 @@ def rerank(
     parameters = {"method": describe(wanted, reranker, prompt=prompt), "depth": depth}
     inputs = {"run": file_input(run), "dataset": dataset_input(collection)}
     there = finished(place, command="rerank", parameters=parameters, inputs=inputs, force=force)
-    if there and Manifest.read(place).counts["without_verdict"] <= max_failed:
+    if there and unusable(Manifest.read(place).counts) <= max_failed:
         note(f"{place}: already there, made from the same run in the same way; --force makes it again")
         _summary(place, as_json=as_json)
         return

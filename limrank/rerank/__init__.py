@@ -59,19 +59,32 @@ class Reranked:
     failures: tuple[Failure, ...] = field(default=())
 
     def check(self, max_failed: int = 0) -> None:
-        """Accept the run, or raise where more documents than `max_failed` have no verdict.
+        """Accept the run, or raise where more than `max_failed` documents or questions are `unusable`.
 
         Raises:
-            TooManyFailed: The message counts them and names the first.
+            TooManyFailed: The message counts them; of documents it names the first.
         """
-        missing = self.counts["without_verdict"]
+        missing, lost = self.counts["without_verdict"], unusable(self.counts)
         if missing > max_failed:
             query_id, doc_id, error = self.failures[0]
             raise TooManyFailed(
                 f"{missing} of {self.counts['documents']} documents have no verdict and kept their first-stage rank, "
                 f"e.g. query {query_id!r}, document {doc_id!r}: {error}; run again to ask for them again, or allow "
-                f"them with --max-failed {missing}"
+                f"them with --max-failed {lost}"
             )
+        if lost > max_failed:
+            raise TooManyFailed(
+                f"{lost} questions have no usable answer and left documents in the order they had; run again to ask "
+                f"again what failed, or allow them with --max-failed {lost}"
+            )
+
+
+def unusable(counts: Mapping[str, int]) -> int:
+    """Documents without a verdict, or questions without a usable answer where these are more.
+
+    A question about several documents can fail and leave every one of them with a verdict from other questions.
+    """
+    return max(counts["without_verdict"], counts.get("failed", 0) + counts.get("malformed", 0))
 
 
 def open_reranker(
