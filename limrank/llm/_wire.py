@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from limrank.errors import LimrankError
+from limrank.llm._ended import text_of
 from limrank.llm._http import Unusable
 from limrank.llm._tokens import Encoded
 from limrank.records import Message, Part, Request, Response
@@ -116,7 +117,8 @@ def question(request: Request, style: Style, *, encoded: Encoded | None, labels:
     elif request.choices:
         body |= {"logprobs": True, "top_logprobs": style.top_logprobs} if chat else {"logprobs": style.top_logprobs}
     names = [f"token_id:{i}" for i in labels or ()] or [choice.text for choice in request.choices]
-    read = partial(_answer, request=request, chat=chat, names=names, dropped=encoded.dropped if encoded else 0)
+    dropped = encoded.dropped if encoded else 0
+    read = partial(_answer, request=request, chat=chat, names=names, dropped=dropped, vllm=style.vllm)
     return Question("/chat/completions" if chat else "/completions", (_merged(body, style.extra),), read)
 
 
@@ -173,7 +175,9 @@ def _merged(body: Json, extra: Mapping[str, Any]) -> Json:
     return {key: value for key, value in (body | dict(extra)).items() if value is not None}
 
 
-def _answer(answers: list[Json], *, request: Request, chat: bool, names: list[str], dropped: int) -> Response:
+def _answer(
+    answers: list[Json], *, request: Request, chat: bool, names: list[str], dropped: int, vllm: bool
+) -> Response:
     choice = _choice(answers[0])
     prompt_tokens, completion_tokens = _usage(answers[0])
     response = Response(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, truncated_tokens=dropped)
@@ -182,7 +186,7 @@ def _answer(answers: list[Json], *, request: Request, chat: bool, names: list[st
         response = response._replace(logprobs=logprobs, choice_tokens=(1,) * len(names))
     if not request.max_tokens:
         return response
-    text, finish_reason = _text(choice, chat, request.stop)
+    text, finish_reason = text_of(choice, chat=chat, stop=request.stop, tells=vllm)
     if finish_reason == "length" and 0 < completion_tokens < request.max_tokens:
         raise Unusable(
             f"the answer was cut after {completion_tokens} of {request.max_tokens} tokens; "
@@ -191,27 +195,6 @@ def _answer(answers: list[Json], *, request: Request, chat: bool, names: list[st
     ids = choice.get("token_ids")
     token_ids = tuple(ids) if isinstance(ids, list) and all(type(i) is int for i in ids) else ()
     return response._replace(text=text, finish_reason=finish_reason, token_ids=token_ids)
-
-
-def _text(choice: Json, chat: bool, stop: Sequence[str]) -> tuple[str, str]:
-    """The text with the stop string that ended it, where the server says which, and `stop`, `eos` or `length`."""
-    holder = choice.get("message") if chat else choice
-    text = holder.get("content" if chat else "text") if isinstance(holder, dict) else None
-    if text is None and isinstance(holder, dict) and "content" in holder:
-        text = ""  # a chat that spent all its tokens on a thought of which the server shows nothing
-    if not isinstance(text, str):
-        raise Unusable("the answer has no text")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise Unusable("the answer is not Unicode")
-    reason = choice.get("finish_reason")
-    if reason not in ("stop", "length"):
-        raise Unusable(f"the answer was ended by {reason!r}")
-    if reason == "length":
-        return text, "length"
-    said = choice.get("stop_reason")
-    if isinstance(said, str) and said in stop and not text.endswith(said):
-        text += said
-    return text, "stop" if text.endswith(tuple(stop)) else "eos"
 
 
 def label_logprobs(choice: Json, names: Sequence[str], *, positions: int | None) -> tuple[float, ...]:

@@ -7,8 +7,11 @@ passages are shortened. Without it, control tokens in untrusted text are broken 
 over-long prompt fails.
 
 Keys come from the environment only. All endpoints must serve the same model; an answer does not depend on which of
-them gave it. A thought that a server ends at a stop string without saying so (`stop_reason`) ends with
-`finish_reason` "eos", and its text lacks the stop string.
+them gave it.
+
+vLLM, SGLang and TGI say whether a text was ended by a stop string, which most servers drop from it. Of others, a prompt
+or a chat that is continued is asked how it would go on (with temperature 0): if with a stop string, then that ended it.
+Where not even that can be known, `finish_reason` is "eos", and the text lacks the stop string.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import json
 import queue
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -28,6 +31,7 @@ from limrank.extras import require
 from limrank.llm import Delivery
 from limrank.llm import _wire as wire
 from limrank.llm._calls import digest
+from limrank.llm._ended import UNTOLD
 from limrank.llm._endpoints import Endpoints
 from limrank.llm._http import Http, key_of
 from limrank.llm._served import Served, Session
@@ -134,28 +138,55 @@ class OpenAI:
     def generate(self, feed: Iterator[Request | None]) -> Iterator[Delivery]:
         """As `LLM.generate`; stops its thread and closes its connections when it ends or is closed."""
         with Background(self._session()) as background:
-            asked = answered = 0
+            asked = 0
             ended = False
+            waiting: dict[int, Request] = {}
+            untold: dict[int, Response] = {}
             while True:
                 batch: list[Asked] = []
-                while not ended and asked - answered < self._room:
+                while not ended and len(waiting) < self._room:
                     request = next(feed, self)
                     ended = request is self
                     if not isinstance(request, Request):
                         break
-                    try:
-                        batch.append(Asked(asked, request, self._encoded(request)))
-                    except Unencodable as error:
-                        background.answers.put((asked, Response(status="failed", error=str(error))))
+                    self._prepare(Asked(asked, request, None), batch, background)
+                    waiting[asked] = request
                     asked += 1
                 background.ask(batch)
-                if asked == answered:
+                if not waiting:
                     return
                 position, response = background.answers.get()
-                answered += 1
                 if isinstance(response, BaseException):
                     raise response
+                if position in untold:
+                    response = _told(untold.pop(position), response, waiting[position].stop)
+                elif response.finish_reason == UNTOLD:
+                    if further := self._further(waiting[position], response):
+                        untold[position] = response
+                        batch = []
+                        self._prepare(Asked(position, further, None), batch, background)
+                        background.ask(batch)
+                        continue
+                    response = response._replace(finish_reason="eos")
+                del waiting[position]
                 yield [(position, self._trimmed(response))]
+
+    def _prepare(self, asked: Asked, batch: list[Asked], background: Background) -> None:
+        """Put a question into the batch, or its failure among the answers."""
+        try:
+            batch.append(asked._replace(encoded=self._encoded(asked.request)))
+        except Unencodable as error:
+            background.answers.put((asked.position, Response(status="failed", error=str(error))))
+
+    def _further(self, request: Request, response: Response) -> Request | None:
+        """What a model would write behind an answer that may have been ended by a stop string."""
+        if request.temperature or (wire.is_chat(request) and self._tokens is None):
+            return None
+        begun = request.after.text + request.bridge if request.after else ""
+        after = Response(text=begun + response.text, truncated_tokens=response.truncated_tokens)
+        # A token has a byte at least.
+        room = max(len(one.encode()) for one in request.stop)
+        return request._replace(after=after, bridge="", stop=(), choices=(), max_tokens=room, reserve=0)
 
     def _encoded(self, request: Request) -> Encoded | None:
         return None if self._tokens is None else self._tokens.encode(request, self._max_length)
@@ -221,6 +252,15 @@ class Asked(NamedTuple):
     position: int
     request: Request
     encoded: Encoded | None
+
+
+def _told(response: Response, further: Response, stop: Sequence[str]) -> Response:
+    """The answer, with the stop string that ended it where the model goes on with one."""
+    ended_by = next((one for one in stop if further.text.startswith(one)), "")
+    seconds = round(response.seconds + further.seconds, 6)
+    return response._replace(
+        text=response.text + ended_by, finish_reason="stop" if ended_by else "eos", seconds=seconds
+    )
 
 
 def _base(url: str) -> str:

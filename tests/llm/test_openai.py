@@ -395,23 +395,79 @@ def test_a_text_says_how_it_ended() -> None:
         return question.read([{"choices": [choice], "usage": {"completion_tokens": 9}}])
 
     stopping = ask("x", max_tokens=9, stop=("</think>",))
-    # vLLM says which string it was, and leaves it out; others may keep it; most do neither.
-    said = read(stopping, text="so", finish_reason="stop", stop_reason="</think>")
-    kept = read(stopping, text="so</think>", finish_reason="stop")
-    neither = read(stopping, text="so", finish_reason="stop")
-    spent = read(stopping, text="so", finish_reason="length")
-    assert [(answer.text, answer.finish_reason) for answer in (said, kept, neither, spent)] == [
-        ("so</think>", "stop"),
-        ("so</think>", "stop"),
-        ("so", "eos"),
-        ("so", "length"),
+    # In the words of vLLM, SGLang, TGI and llama-cpp-python; others may keep the string; most do nothing of it.
+    said = [
+        read(stopping, text="so", finish_reason="stop", stop_reason="</think>"),
+        read(stopping, text="so", finish_reason="stop", matched_stop="</think>"),
+        read(stopping, text="so</think>", finish_reason="stop_sequence"),
+        read(stopping, text="so", finish_reason="stop", logprobs={"tokens": ["so", "</", "think", ">"]}),
+        read(stopping, text="so</think>", finish_reason="stop"),
     ]
+    assert {(answer.text, answer.finish_reason) for answer in said} == {("so</think>", "stop")}
+    ended = [
+        read(stopping, text="so", finish_reason="stop", stop_reason=None),
+        read(stopping, text="so", finish_reason="stop", matched_stop=151645),
+        read(stopping, text="so", finish_reason="eos_token"),
+        read(stopping._replace(stop=()), text="so", finish_reason="stop"),
+    ]
+    assert {(answer.text, answer.finish_reason) for answer in ended} == {("so", "eos")}
+    assert read(stopping, text="so", finish_reason="stop").finish_reason == "untold"
+    assert read(stopping, text="so", finish_reason="length").finish_reason == "length"
     with pytest.raises(wire.Unusable, match="ended by 'content_filter'"):
         read(stopping, text="so", finish_reason="content_filter")
     with pytest.raises(wire.Unusable, match="no text"):
         read(stopping, finish_reason="stop")
     with pytest.raises(wire.Unusable, match="not Unicode"):
         read(stopping, text="\ud800", finish_reason="stop")
+
+
+class Storyteller(FaultServer):
+    """Writes one story behind any prompt, drops stop strings, and says only "stop", as most servers do."""
+
+    STORY = "It does. </think> true"
+
+    def answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        begun = "" if "messages" in body else body["prompt"].rpartition("Answer:")[2]
+        text = self.STORY[len(begun) :] if self.STORY.startswith(begun) else ""
+        stop = min((text.find(one) for one in body.get("stop", []) if one in text), default=len(text))
+        words = text[:stop][: 3 * body["max_tokens"]]
+        choice = {"message": {"content": words}} if "messages" in body else {"text": words}
+        reason = "stop" if len(words) == stop else "length"
+        return {"choices": [choice | {"finish_reason": reason}], "usage": {"completion_tokens": body["max_tokens"]}}
+
+
+def test_a_server_that_does_not_tell_a_stop_string_from_the_end_is_asked_how_it_would_go_on() -> None:
+    prompt = Request((Message("", (trusted("Is ice cold? Answer:"),)),), max_tokens=50)
+    requests = [
+        prompt._replace(stop=("</think>",)),
+        prompt._replace(stop=("</thought>",)),
+        prompt._replace(stop=("</think>",), max_tokens=2),
+        # What a sampled text would have gone on with, nobody knows; and a chat cannot be continued here.
+        prompt._replace(stop=("</think>",), temperature=1.0),
+        Request((Message("user", (trusted("Is ice cold?"),)),), max_tokens=50, stop=("</think>",)),
+    ]
+    with Storyteller(vllm=False) as server:
+        told = [(answer.text, answer.finish_reason) for answer in answers(model(server), *requests)]
+        asked = len(server.questions())
+    assert told == [
+        ("It does. </think>", "stop"),
+        ("It does. </think> true", "eos"),
+        ("It doe", "length"),
+        ("It does. ", "eos"),
+        ("It does. ", "eos"),
+    ]
+    assert asked == 5 + 2
+
+
+def test_a_server_that_fails_when_it_is_asked_how_it_would_go_on_leaves_the_answer_as_it_is() -> None:
+    class Forgetful(Storyteller):
+        def answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+            return super().answer(path, body) if "stop" in body else {"choices": []}
+
+    with Forgetful(vllm=False) as server:
+        request = Request((Message("", (trusted("Answer:"),)),), max_tokens=50, stop=("</think>",))
+        [answer] = answers(model(server), request)
+    assert (answer.text, answer.finish_reason, answer.status) == ("It does. ", "eos", "ok")
 
 
 def test_a_chat_is_sent_as_messages_and_continued_only_where_that_is_possible() -> None:
