@@ -14,7 +14,7 @@ from limrank import plugins
 from limrank.llm._rounding import rounding
 from limrank.records import Request, Response
 
-__all__ = ["LLM", "Delivery", "checked", "open_llm", "recorded_answers", "rounding"]
+__all__ = ["LLM", "Delivery", "checked", "open_llm", "recorded_answers", "recorded_by_query", "rounding"]
 
 Delivery: TypeAlias = list[tuple[int, Response]]
 
@@ -72,10 +72,26 @@ def recorded_answers(calls: Path, query_id: str) -> list[tuple[tuple[str, ...], 
     return [(tuple(entry.get("doc_ids", ())), response_of(entry)) for entry in latest.values() if "scores" not in entry]
 
 
+def recorded_by_query(calls: Path) -> dict[str, list[tuple[tuple[str, ...], Response]]]:
+    """The same of every query, in one reading and without token ids, of which a long thought has many."""
+    from limrank.llm._calls import entries
+    from limrank.llm._recorded import response_of
+
+    latest: dict[str, tuple[str, tuple[str, ...], Response]] = {}
+    for entry in entries(calls):
+        if "scores" not in entry:
+            answer = response_of(entry)._replace(token_ids=())
+            latest[entry["key"]] = (str(entry.get("query_id", "")), tuple(entry.get("doc_ids", ())), answer)
+    found: dict[str, list[tuple[tuple[str, ...], Response]]] = {}
+    for query_id, doc_ids, answer in latest.values():
+        found.setdefault(query_id, []).append((doc_ids, answer))
+    return found
+
+
 def checked(request: Request, response: Response) -> Response:
     """The response, or a failure where it is no answer to the request: a missing, superfluous or non-finite number.
 
-    An answer to choices behind a thought that did not end by itself is `forced`.
+    What is said behind a bridge, after a thought that did not end by itself, is `forced`.
     """
     if response.status not in ("ok", "forced"):
         return response
@@ -84,6 +100,6 @@ def checked(request: Request, response: Response) -> Response:
     elif not all(map(math.isfinite, response.logprobs)):
         error = f"log-probabilities {response.logprobs} are not all finite"
     else:
-        cut_short = request.after is not None and request.after.finish_reason in ("length", "eos")
-        return response._replace(status="forced") if cut_short and request.choices else response
+        unclosed = request.after is not None and request.after.finish_reason not in ("stop", "early")
+        return response._replace(status="forced") if unclosed and request.bridge else response
     return response._replace(status="failed", logprobs=(), choice_tokens=(), error=error)

@@ -20,6 +20,8 @@ def rounding(name: str) -> float | None:
     backend, *words = name.replace(":", " ").split()
     if backend == "fake":
         return 0.0
+    if {"int8", "int4"} & set(words):
+        return QUANTISED
     if known := [BOUNDS[word] for word in (option.rpartition("=")[2] for option in words) if word in BOUNDS]:
         return known[-1]
     return None if backend == "openai" else QUANTISED

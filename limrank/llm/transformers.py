@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -27,6 +28,7 @@ from limrank.llm._write import Task, Written, write
 from limrank.records import Request, Response
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
+Quantization = Literal["none", "int8", "int4"]
 # Below this many tokens, keeping a shared prefix costs more than it saves.
 WORTHWHILE = 16
 # Requests that belong to no query, or ask for text, have no natural group.
@@ -43,6 +45,7 @@ def load(
     revision: str | None = None,
     dtype: DType = "auto",
     device: str = "auto",
+    quantization: Quantization = "none",
     batch_tokens: int = 0,
     max_length: int = 0,
     gguf_file: str | None = None,
@@ -56,6 +59,8 @@ def load(
         dtype: `auto` is bfloat16 on CUDA and on CPUs that compute in it, and float32 on all others, where bfloat16
             would be several times slower.
         device: `auto` is `cuda` where there is one, else `cpu`.
+        quantization: `int8` or `int4` (NF4) makes the weights of the linear layers smaller while they are loaded, with
+            bitsandbytes; scores change. Weights that are published as AWQ, GPTQ or the like need no option.
         batch_tokens: Tokens of a forward pass, padding included; 0 is 768 on a CPU and 16384 on CUDA. Changes rounding,
             which float32 does not show before the sixth digit.
         max_length: Tokens of prompt and answer; 0 is what the model was made for.
@@ -70,8 +75,10 @@ def load(
         if value < 0:
             raise LimrankError(f"{name}={value}: expected 0 or more")
     require("transformers")
+    if quantization != "none":
+        require("bitsandbytes", install="bitsandbytes", needed_for=f"quantization={quantization}")
     weights = find(model, revision=revision, gguf_file=gguf_file)
-    return Transformers(weights, dtype, device, batch_tokens, max_length, prefix)
+    return Transformers(weights, dtype, device, quantization, batch_tokens, max_length, prefix)
 
 
 class Item(NamedTuple):
@@ -102,7 +109,14 @@ class Transformers:
     """As `LLM`; made by `load`."""
 
     def __init__(
-        self, weights: Weights, dtype: DType, device: str, batch_tokens: int, max_length: int, prefix: bool
+        self,
+        weights: Weights,
+        dtype: DType,
+        device: str,
+        quantization: Quantization,
+        batch_tokens: int,
+        max_length: int,
+        prefix: bool,
     ) -> None:
         import torch
 
@@ -110,9 +124,12 @@ class Transformers:
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         self.dtype = _dtype(self.device) if dtype == "auto" else dtype
         self.batch_tokens = batch_tokens or (16384 if self.device.startswith("cuda") else 768)
+        self.quantization = quantization
         self.limit = max_length
         self.prefix = prefix
-        self.name = f"transformers:{weights.name} {self.dtype}" + (f" max_length={max_length}" if max_length else "")
+        self.name = f"transformers:{weights.name} {self.dtype}"
+        self.name += f" {quantization}" if quantization != "none" else ""
+        self.name += f" max_length={max_length}" if max_length else ""
 
     def generate(self, feed: Iterator[Request | None]) -> Iterator[Delivery]:
         """As `LLM.generate`; a delivery is a batch."""
@@ -130,8 +147,15 @@ class Transformers:
         transformers = require("transformers")
         place: dict[str, Any] = {"revision": self.weights.revision}
         location = self.weights.location if self.weights.gguf is None else str(dequantised(self.weights.gguf))
-        if self.device != "cpu":
+        if self.device != "cpu" or self.quantization != "none":
             place["device_map"] = {"": self.device}
+        if self.quantization != "none":
+            eight, four = self.quantization == "int8", self.quantization == "int4"
+            place["quantization_config"] = transformers.BitsAndBytesConfig(
+                load_in_8bit=eight, load_in_4bit=four, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=self.dtype
+            )
+        # It says so for every layer and forward pass.
+        warnings.filterwarnings("ignore", message="MatMul8bitLt: inputs will be cast")
         with quiet():
             return transformers.AutoModelForCausalLM.from_pretrained(location, dtype=self.dtype, **place).eval()
 

