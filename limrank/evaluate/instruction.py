@@ -248,7 +248,5 @@ def _notes(old: Run, new: Run, original: Qrels, changed: Qrels, documents: Docum
         )
     found = {topic: {*old.doc_ids(topic), *new.doc_ids(topic)} for topic in documents}
     if absent := sum(doc_id not in found[topic] for topic, doc_id in pairs):
-        notes.append(
-            f"{absent} of {len(pairs)} documents that p-MRR follows are in neither ranking; they count as unmoved"
-        )
+        notes.append(f"{absent} of {len(pairs)} changed documents are in neither ranking; they count as unmoved")
     return notes
