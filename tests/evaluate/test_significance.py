@@ -11,6 +11,8 @@ from limrank.evaluate.significance import (
     interval,
     paired_tests,
     sign_flip,
+    stratified_t,
+    tukey,
     wins_ties_losses,
 )
 
@@ -158,3 +160,111 @@ def test_the_randomisation_test_is_scipys():
 @given(p_lists)
 def test_Benjamini_Hochberg_is_scipys(p_values):
     assert correct(p_values, method="bh") == pytest.approx(list(scipy.stats.false_discovery_control(p_values)))
+
+
+# Systems in rows of three queries: 1 2 3, 2 2 5, 3 5 7.
+THREE = np.array([[1.0, 2.0, 3.0], [2.0, 2.0, 5.0], [3.0, 5.0, 7.0]]).reshape(3, 3, 1)
+
+
+def test_Tukey_worked_out_by_hand():
+    # Means of systems 2 3 5, of queries 2 3 5; the residuals are 1/3 six times and -2/3 three times: squares sum to 2,
+    # over (3 - 1)(3 - 1) degrees of freedom: .5. Distances in units of sqrt(.5 / 3): 2.449, 7.348, 4.899. Tables have
+    # 5.04 as the 5% point of the studentized range of 3 with 4 degrees of freedom, and 8.12 as the 1% point.
+    p_values = tukey(THREE)[..., 0]
+    assert p_values[0, 2] == pytest.approx(scipy.stats.studentized_range.sf(2 * np.sqrt(13.5), 3, 4))
+    assert 0.01 < p_values[0, 2] < 0.05 < p_values[1, 2] < p_values[0, 1]
+    assert np.array_equal(p_values, p_values.T) and (p_values.diagonal() == 1).all()
+
+
+def test_Tukey_does_not_see_how_difficult_a_query_is():
+    harder = THREE + np.array([0.0, -5.0, 2.0])[None, :, None]
+    assert tukey(harder) == pytest.approx(tukey(THREE))
+
+
+@pytest.mark.parametrize("sizes", [(), (12, 5, 13)])
+def test_Tukey_of_two_systems_is_the_paired_t_test(sizes):
+    random = np.random.default_rng(4)
+    ours, theirs = random.random((30, 2)), random.random((30, 2)) + 0.1
+    expected = paired_tests(ours, theirs, sizes=sizes)
+    assert paired_tests(ours, theirs, test="tukey", sizes=sizes) == pytest.approx(expected, rel=1e-6)
+
+
+def test_Tukey_is_no_weaker_than_Bonferroni_over_all_pairs_and_no_stronger_than_no_correction():
+    random = np.random.default_rng(5)
+    values = random.random((6, 40, 1)) + random.random((1, 40, 1)) + np.linspace(0, 0.4, 6)[:, None, None]
+    p_values = tukey(values)[..., 0]
+    # With the noise estimated from all systems, as Tukey's test has it.
+    noise = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean(axis=(0, 1))
+    error = np.sqrt(2 * (noise**2).sum() / (5 * 39) / 40)
+    for one, other in [(5, 0), (3, 1), (2, 1)]:
+        raw = 2 * scipy.stats.t.sf(abs(values[one].mean() - values[other].mean()) / error, 5 * 39)
+        assert raw <= p_values[one, other] <= min(1, 15 * raw) + 1e-9
+
+
+def test_Tukey_without_a_difference_or_with_a_single_query_says_nothing():
+    assert (tukey(np.ones((3, 5, 2))) == 1).all()
+    assert (tukey(THREE[:, :1]) == 1).all()
+    assert (tukey(THREE, sizes=(1, 2)) == 1).all()
+
+
+def test_Tukey_is_that_of_statsmodels_two_way_model():
+    models = pytest.importorskip("statsmodels.formula.api")
+    import pandas as pd
+
+    random = np.random.default_rng(6)
+    values = random.random((4, 25)) + random.random(25) + np.array([0.0, 0.1, 0.3, 0.35])[:, None]
+    rows = [(values[s, q], f"s{s}", f"q{q}") for s in range(4) for q in range(25)]
+    fitted = models.ols("x ~ C(s) + C(q)", pd.DataFrame(rows, columns=["x", "s", "q"])).fit()
+    p_values = tukey(values[..., None])[..., 0]
+    for one in range(4):
+        for other in range(one):
+            distance = abs(values[one].mean() - values[other].mean()) / np.sqrt(fitted.mse_resid / 25)
+            expected = scipy.stats.studentized_range.sf(distance, 4, fitted.df_resid)
+            assert p_values[one, other] == pytest.approx(expected, abs=1e-9)
+
+
+def test_one_stratum_gives_the_usual_t_test_and_a_single_query_none():
+    differences = np.random.default_rng(7).normal(0.1, 0.3, (20, 2))
+    assert stratified_t(differences, (20,)) == pytest.approx(list(scipy.stats.ttest_1samp(differences, 0).pvalue))
+    assert stratified_t(differences, (19, 1)) == [1.0, 1.0]
+    assert stratified_t(np.zeros((5, 1)), (3, 2)) == [1.0]
+
+
+def test_two_strata_give_Welch_s_t_test():
+    # The mean of two means is 0 just where the first is minus the second.
+    differences = np.random.default_rng(7).normal(0.1, 0.3, (20, 1))
+    welch = scipy.stats.ttest_ind(differences[:14], -differences[14:], equal_var=False)
+    assert stratified_t(differences, (14, 6)) == pytest.approx(list(welch.pvalue))
+
+
+def test_strata_that_are_never_better_are_significant_in_one_of_twenty_tables():
+    random, sizes = np.random.default_rng(8), (8, 30, 12)
+    # Three tasks of other variances: 4,000 columns are 4,000 comparisons of equals; the standard error is .0034.
+    differences = random.normal(0, 1, (50, 4000)) * np.repeat([0.1, 0.5, 0.3], sizes)[:, None]
+    assert np.mean(np.array(stratified_t(differences, sizes)) < 0.05) == pytest.approx(0.05, abs=0.011)
+
+
+def test_sign_flips_of_strata_worked_out_by_hand():
+    # A task of one query with +1, one of two with +1 and -1. Weights 1 and 1/2: +-1 +-1/2 +-1/2 are 2 1 1 0 0 -1 -1 -2;
+    # observed 1: 6 of 8 are as far from 0. Without tasks the sum is 1, and all eight are.
+    ours, theirs = np.array([[1.0], [1.0], [0.0]]), np.array([[0.0], [0.0], [1.0]])
+    assert paired_tests(ours, theirs, test="randomization", sizes=(1, 2)) == [6 / 8]
+    assert paired_tests(ours, theirs, test="randomization") == [1.0]
+
+
+def test_each_stratum_is_resampled_by_itself():
+    sampled = bootstrap_means(np.array([[1.0], [1.0], [4.0]]), samples=50, sizes=(2, 1))
+    assert (sampled == 2.5).all()
+    values = np.random.default_rng(9).random((30, 2))
+    assert np.array_equal(bootstrap_means(values, samples=50), bootstrap_means(values, samples=50, sizes=(30,)))
+
+
+def test_a_stratified_bootstrap_is_as_wide_as_the_standard_error_says():
+    # Tasks of 100 and 400 zeros and ones: errors of the means .05 and .025, of their mean sqrt(.05^2 + .025^2) / 2.
+    low, high = interval(bootstrap_means(np.array([[0.0], [1.0]] * 250), sizes=(100, 400)))
+    assert (low[0], high[0]) == pytest.approx((0.5 - 0.0548, 0.5 + 0.0548), abs=0.004)
+
+
+def test_differences_within_the_tolerance_are_ties():
+    ours, theirs = np.array([[0.51], [0.52], [0.3]]), np.array([[0.5], [0.5], [0.31]])
+    assert wins_ties_losses(ours, theirs, tolerance=0.01) == [(1, 2, 0)]
