@@ -77,36 +77,30 @@ def topdown(count: int, *, window: int = 20, top: int = TOP) -> Plan:
 
 
 def tournament(count: int, *, window: int = 20, top: int = 0) -> Plan:
-    """Each window sends its best documents into the next round, until one window holds all that are left.
+    """The first stage's best are seeded; all others play for a place in the last two windows.
 
-    With `top` documents going on and answers that are right, the best `top` are in the right places. With 0, as many go
-    on as the window of the next round has room for: few calls, and of the best ones those are lost that met too many of
-    their like. Neighbours of the first stage meet in different windows; a window that would lose nobody is not asked
-    about. Who is out stands below who goes on; those that go out together stand by their places, then by first-stage
-    rank.
+    The others are dealt into windows like cards, so that neighbours of the first stage meet in different ones, and the
+    best `top` of each window go on, round after round, until they fit into one window with `top` to spare. Then two
+    windows slide over the seeds and those that are left. With answers that are right, the best `top` documents are in
+    the right places; 0 is 3 of 20, in proportion, and `top` is at most half a window. Who is out stands below who goes
+    on; those that go out together stand by their places, then by first-stage rank. A window that would lose nobody is
+    not asked about.
     """
-    candidates, below = list(range(count)), list[int]()
-    while len(candidates) > window:
-        groups = _groups(candidates, window, top)
-        advance = top or max(window // len(groups), 1)
-        judged = yield [tuple(group) for group in groups if len(group) > advance]
-        out = [(place, i) for group in judged for place, i in enumerate(group) if place >= advance]
-        below = [*(i for _, i in sorted(out)), *below]
-        candidates = sorted(set(candidates) - {i for _, i in out})
-    [final] = (yield [tuple(candidates)]) if len(candidates) > 1 else [tuple(candidates)]
-    return [*final, *below]
-
-
-def _groups(candidates: list[int], window: int, top: int) -> list[list[int]]:
-    """Windows of nearly equal size into which the candidates are dealt like cards.
-
-    Where windows so small would let all of their documents go on, the first ones are filled up instead.
-    """
-    count = -(-len(candidates) // window)
-    dealt = [candidates[i::count] for i in range(count)]
-    if len(dealt[0]) > top:
-        return dealt
-    return [candidates[i : i + window] for i in range(0, len(candidates), window)]
+    top = top or max(3 * window // 20, 1)
+    order, below = list(range(min(count, window))), list[int]()
+    rest = list(range(window, count))
+    while len(rest) > window - top:
+        groups = -(-len(rest) // window)
+        dealt = [tuple(rest[i::groups]) for i in range(groups)]
+        judged = yield [group for group in dealt if len(group) > top]
+        safe = [group for group in dealt if len(group) <= top]
+        places = sorted((place, i) for group in [*judged, *safe] for place, i in enumerate(group))
+        rest = [i for place, i in places if place < top]
+        below = [*(i for place, i in places if place >= top), *below]
+    order += rest
+    for start in starts(len(order), window=window, stride=window):
+        [order[start : start + window]] = yield [tuple(order[start : start + window])]
+    return [*order, *below]
 
 
 def together(

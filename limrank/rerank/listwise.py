@@ -87,14 +87,15 @@ def load(
         prompt: For several documents. Its documents have numbers or letters; `listwise`, `listwise-letter` for
             `logits`, `listwise-think` for `think`.
         order: `sliding` is bottom-up, a window after the other; the other two ask about several windows at a time.
-            `topdown` compares with the document at rank `top` of the first window. `tournament` sends the best of each
-            window into the next round; it needs the fewest calls.
+            `topdown` compares with the document at rank `top` of the first window, which pays where few documents are
+            above it. `tournament` lets those below the first window play for a place in it, at two thirds of the cost
+            of sliding and a third of its steps.
         window: Passages seen at a time.
         stride: Passages by which a sliding window moves; so many fewer than the window are handed on. 0 is half of it.
         passes: Times a sliding window goes all the way. After p passes of right answers, the best
             p * (window - stride) documents are in their places.
-        top: Documents that right answers put into their places, for `topdown` (0 is 10) and `tournament` (0: nothing
-            is promised, but as many go on as fit into one window).
+        top: Documents that right answers put into their places, for `topdown` (0 is 10) and `tournament` (0 is 3 in a
+            window of 20); more cost more.
         logits: Order by the probability of each label as the answer's first token; one token is computed.
         think: Tokens of a thought before the answer, for a prompt that asks for one (None: 2,048 for such a prompt); a
             thought that is longer is closed where it is, and the answer counts as forced.
@@ -151,8 +152,10 @@ def _planner(order: Order, *, window: int, stride: int, passes: int, top: int) -
     if order == "sliding":
         return partial(sliding, window=window, stride=stride or window // 2, passes=passes)
     if not 0 <= top < window:
-        raise LimrankError(f"top={top}: expected less than {window}, the window; who is best of all has to fit in it")
+        raise LimrankError(f"top={top}: expected less than {window}, the window, as a pivot needs a place in it")
     if order == "tournament":
+        if top > window // 2:
+            raise LimrankError(f"top={top}: expected at most {window // 2}, half a window, or nobody would ever be out")
         return partial(tournament, window=window, top=top)
     return partial(topdown, window=window, top=top or min(TOP, window - 1))
 

@@ -273,8 +273,8 @@ def test_independent_windows_are_asked_about_in_one_batch(order: str) -> None:
     list(
         reranker(Counting(by_judgments(judgments(relevance))), order=order, window=5, top=2).rerank([job_of(relevance)])
     )
-    # Top-down: the first 5, then the 15 others by 4. Tournament: 4 x 5, of which 2 each go on; 2 x 4; the last 4.
-    assert batches == {"topdown": [1, 4], "tournament": [4, 2, 1]}[order]
+    # Top-down: the first 5, then the 15 others by 4. Tournament: 3 x 5, of which 2 each go on; 2 x 3; 4; and two steps.
+    assert batches == {"topdown": [1, 4], "tournament": [3, 2, 1, 1, 1]}[order]
 
 
 @each_way
@@ -316,6 +316,7 @@ def test_a_second_run_asks_for_nothing_that_the_first_one_was_told(prompt, optio
         ("listwise", {"passes": 0}, "passes=0"),
         ("listwise", {"retries": -1}, "retries=-1"),
         ("listwise", {"order": "topdown", "top": 20}, "top=20: expected less than 20"),
+        ("listwise", {"order": "tournament", "top": 11}, "top=11: expected at most 10, half a window"),
         ("listwise", {"think": 100}, "asks for no thought"),
         ("listwise", {"logits": True}, "0 choices, and window=20"),
         ("listwise-letter", {}, "say logits=true"),

@@ -35,7 +35,7 @@ def plans(draw: st.DrawFn) -> tuple[int, Callable[[], Plan]]:
         return count, lambda: sliding(count, window=window, stride=stride, passes=passes)
     if kind == "topdown":
         return count, lambda: topdown(count, window=window, top=max(top, 1))
-    return count, lambda: tournament(count, window=window, top=top)
+    return count, lambda: tournament(count, window=window, top=min(top, window // 2))
 
 
 @given(plans(), st.randoms(use_true_random=False))
@@ -77,9 +77,13 @@ def test_topdown_and_tournament_put_the_best_k_into_their_places(count, window, 
     top = data.draw(st.integers(1, window - 1))
     relevance = data.draw(st.lists(st.integers(0, 3), min_size=count, max_size=count))
     right = sorted(range(count), key=lambda i: -relevance[i])
-    for plan in (topdown(count, window=window, top=top), tournament(count, window=window, top=top)):
+    half = min(top, window // 2)
+    for sure, plan in (
+        (top, topdown(count, window=window, top=top)),
+        (half, tournament(count, window=window, top=half)),
+    ):
         order, _ = play(plan, by(relevance))
-        assert [relevance[i] for i in order[:top]] == [relevance[i] for i in right[:top]]
+        assert [relevance[i] for i in order[:sure]] == [relevance[i] for i in right[:sure]]
 
 
 def test_windows_slide_as_in_rankgpt_and_the_last_one_is_aligned() -> None:
@@ -109,19 +113,29 @@ def test_topdown_asks_about_the_partitions_of_100_at_the_same_time() -> None:
     assert [len(windows) for windows in rounds] == [1, 5, 1] and rounds[2] == [(*range(9), 99)]
 
 
-def test_a_tournament_of_100_is_six_windows() -> None:
+def test_a_tournament_of_100_is_six_windows_in_three_steps() -> None:
     order, rounds = play(tournament(100, window=20), by([100 - i for i in range(100)]))
-    # Dealt like cards: 0, 5, 10, ... meet each other; of each window four go on.
-    assert [len(windows) for windows in rounds] == [5, 1] and rounds[0][0] == tuple(range(0, 100, 5))
-    assert rounds[1] == [tuple(range(20))] and order == list(range(100))
+    # The 80 others are dealt like cards: 20, 24, 28, ... meet each other; of each window three go on, which makes 12.
+    assert [len(windows) for windows in rounds] == [4, 1, 1] and rounds[0][0] == tuple(range(20, 100, 4))
+    # They meet the last 8 of the 20 seeds; the best 8 of these 20 meet the first 12 seeds.
+    assert rounds[1] == [tuple(range(12, 32))] and rounds[2] == [tuple(range(20))]
+    assert order == list(range(100))
+
+
+def test_a_tournament_of_few_is_a_sliding_window() -> None:
+    # 37 documents: 17 others are as many as a window takes with 3 to spare.
+    _, rounds = play(tournament(37, window=20), lambda window: window)
+    assert rounds == [[tuple(range(17, 37))], [tuple(range(20))]]
+    _, rounds = play(tournament(20, window=20), lambda window: window)
+    assert rounds == [[tuple(range(20))]]
 
 
 def test_who_is_out_stands_below_who_went_further() -> None:
-    # Two windows, 0 2 4 and 1 3 5, of which one goes on, and 5 is the best, then 4, 3, ...: 5 beats 4 in the final.
-    # The second places are 2 and 3, the third ones 0 and 1.
-    order, rounds = play(tournament(6, window=3, top=1), by(range(6)))
-    assert rounds == [[(0, 2, 4), (1, 3, 5)], [(4, 5)]]
-    assert order == [5, 4, 2, 3, 0, 1]
+    # Windows of 4, of which 1 goes on; the higher the number, the better. 0 to 3 are seeded; 4 6 8 10 and 5 7 9 11 lose
+    # all but 10 and 11; these two are few enough. Out are the second places 8 and 9, then 6 and 7, then 4 and 5.
+    order, rounds = play(tournament(12, window=4, top=1), by(range(12)))
+    assert rounds == [[(4, 6, 8, 10), (5, 7, 9, 11)], [(2, 3, 10, 11)], [(0, 1, 11, 10)]]
+    assert order == [11, 10, 1, 0, 3, 2, 8, 9, 6, 7, 4, 5]
 
 
 def test_together_asks_for_all_at_once_and_answers_each_its_own() -> None:
