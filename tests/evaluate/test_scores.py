@@ -1,3 +1,4 @@
+import gzip
 import json
 import math
 import subprocess
@@ -288,3 +289,32 @@ def test_ReasonIR_on_BRIGHT_has_the_values_that_trec_eval_prints(task):
     scores = evaluate(run, Qrels.read(BRIGHT / task / "qrels.trec"), ["ndcg_cut_10", "map", "recip_rank", "recall_100"])
     assert [round(100 * mean, 4) for mean in scores.means.values()] == list(GOLDEN[task])
     assert (scores.missing, scores.extra) == ((), ())
+
+
+def parsed(path):
+    """A run file as pytrec_eval takes it: the raw scores, document ids with their spaces, the rank column ignored."""
+    found = {}
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8", newline="\n") as file:
+        for line in file:
+            query_id, _, rest = line.split(" ", 2)
+            doc_id, _, score, _ = rest.rsplit(" ", 3)
+            found.setdefault(query_id, {})[doc_id] = float(score)
+    return found
+
+
+RUNS = sorted(BRIGHT.glob("*/runs/*")) if BRIGHT.is_dir() else []
+
+
+@pytest.mark.skipif(not RUNS, reason="needs the shared BRIGHT files")
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: f"{path.parts[-3]}-{path.name.split('.')[0]}")
+def test_every_released_BRIGHT_run_has_trec_eval_s_values_to_the_last_digit(path):
+    judged = {}
+    for line in (path.parents[1] / "qrels.trec").read_text(encoding="utf-8").splitlines():
+        query_id, _, doc_id, relevance = line.split()
+        judged.setdefault(query_id, {})[doc_id] = int(relevance)
+    names = ["ndcg_cut_10", "map", "recip_rank", "recall_100", "ndcg_cut_5", "P_5", "success_1", "Rprec"]
+    expected = pytrec_eval.RelevanceEvaluator(judged, set(names)).evaluate(parsed(path))
+    scores = evaluate(Run.read(path), Qrels.read(path.parents[1] / "qrels.trec"), names)
+    for name in names:
+        assert scores.values[str(parse(name))] == {q: expected[q][name] if q in expected else 0.0 for q in judged}
