@@ -20,6 +20,7 @@ COMMANDS = {
     "fuse": ("second_stage", "Combine several runs into one."),
     "evaluate": ("judge", "trec_eval's measures of a run."),
     "compare": ("judge", "Which of these runs is better, and is that more than chance?"),
+    "report": ("report", "A comparison as one page with figures and every query, or as tables."),
     "list": ("about", "What there is: datasets, backends, methods, prompts, indexes, runs."),
     "show": ("show", "What a run, an index, a prompt or a manifest holds."),
     "doctor": ("about", "What is installed here, what is missing and how to get it."),

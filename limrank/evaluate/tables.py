@@ -58,13 +58,17 @@ def render(comparison: Comparison, style: Style = "table", *, full: bool = False
         from limrank.evaluate._ranx import to_ranx_report
 
         return "\n\n".join([str(to_ranx_report(comparison)), "\n".join(notes)])
-    draw = {"table": _terminal, "markdown": _markdown, "latex": _latex}[style]
     tables = [_means(comparison)]
     if comparison.tasks:
         tables += [_tasks(comparison, measure) for measure in comparison.measures[: None if full else 1]]
     if comparison.differences:
         tables.append(_differences(comparison, full=full))
-    return draw(tables, notes)
+    return draw(tables, notes, style=style)
+
+
+def draw(tables: Sequence[Table], notes: Sequence[str], *, style: str) -> str:
+    """Tables and the sentences below them, as "table", "markdown" or "latex"."""
+    return {"table": _terminal, "markdown": _markdown, "latex": _latex}[style](tables, notes)
 
 
 def describe(comparison: Comparison) -> str:

@@ -131,15 +131,15 @@ class Calls:
         return end
 
 
-def entries(path: Path, query_id: str) -> Iterator[dict[str, Any]]:
-    """What a calls file says about a query, in the order in which it became known, failures included.
+def entries(path: Path, query_id: str | None = None) -> Iterator[dict[str, Any]]:
+    """What a calls file says about a query, or all of it, in the order in which it became known, failures included.
 
     A torn end is left out, and nothing is locked or mended: a file may be looked at while it is written.
 
     Raises:
         BadFile: There is no such file, or a line before the end is not an answer.
     """
-    wanted = json.dumps({"query_id": query_id}, separators=(",", ":"))[1:-1].encode()
+    wanted = b"" if query_id is None else json.dumps({"query_id": query_id}, separators=(",", ":"))[1:-1].encode()
     try:
         with open(path, "rb") as lines:
             for number, line in enumerate(lines, 1):
@@ -148,7 +148,7 @@ def entries(path: Path, query_id: str) -> Iterator[dict[str, Any]]:
                         record = json.loads(line)
                     except ValueError:
                         raise BadFile(f"{path}:{number}: not an answer") from None
-                    if record.get("query_id") == query_id:
+                    if query_id is None or record.get("query_id") == query_id:
                         yield record
     except OSError as error:
         raise BadFile(f"{path}: {error.strerror}") from error

@@ -1,0 +1,77 @@
+"""What a report is made from besides the comparison: a collection, the runs on it, and what lies beside their files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from limrank.datasets import Dataset
+from limrank.evaluate.comparison import Comparison
+from limrank.files import sha256
+from limrank.manifest import Manifest, path_of
+from limrank.qrels import Qrels
+from limrank.run import Run
+
+
+@dataclass(frozen=True)
+class Task:
+    """One collection with the runs on it.
+
+    Attributes:
+        name: As the comparison calls it.
+        qrels: Judgments.
+        runs: By the systems' names in the comparison, in its order. Of a system that averages several runs, the one
+            that is looked into.
+        dataset: Where the texts of queries and documents are; None where there is no more than judgments.
+        paths: By system, the run's file, beside which manifest and calls file are looked for.
+    """
+
+    name: str
+    qrels: Qrels
+    runs: Mapping[str, Run]
+    dataset: Dataset | None = None
+    paths: Mapping[str, Path] = field(default_factory=dict)
+
+    @cached_property
+    def manifests(self) -> dict[str, Manifest]:
+        """The manifests that lie beside the runs, by system."""
+        return {name: Manifest.read(path) for name, path in self.paths.items() if path_of(path).exists()}
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """The sha256 of every run's file."""
+        return {name: sha256(path) for name, path in self.paths.items()}
+
+    def depth(self, name: str) -> int:
+        """The most documents that a run has for a query."""
+        run = self.runs[name]
+        return max((len(run.doc_ids(query_id)) for query_id in run), default=0)
+
+    def reranked_depth(self, name: str) -> int:
+        """The documents that were given to a reranker, by the manifest; without one, all that the run has."""
+        parameters = self.manifests[name].parameters if name in self.manifests else {}
+        return min(self.depth(name), int(parameters.get("depth") or self.depth(name)))
+
+
+def task_query_ids(comparison: Comparison, task: Task) -> list[str]:
+    """The task's own ids of the queries that were compared."""
+    tasks = comparison.runs[0].tasks
+    if not tasks:
+        return list(comparison.query_ids)
+    return [query_id.removeprefix(f"{task.name}/") for query_id in comparison.query_ids if tasks[query_id] == task.name]
+
+
+def overall_id(comparison: Comparison, task: Task, query_id: str) -> str:
+    """What the comparison calls a task's query."""
+    return f"{task.name}/{query_id}" if comparison.runs[0].tasks else query_id
+
+
+def qrels_digest(tasks: Sequence[Task]) -> str:
+    """One digest for the judgments of all tasks: that of the one, or of the sorted lines `sha256 name`."""
+    if len(tasks) == 1:
+        return tasks[0].qrels.sha256()
+    lines = sorted(f"{task.qrels.sha256()} {task.name}\n" for task in tasks)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
