@@ -58,6 +58,12 @@ def parse_spec(text: str) -> Spec:
     return Spec(name, model, options)
 
 
+def text_of(spec: Spec) -> str:
+    """The inverse of `parse_spec`."""
+    first = f"{spec.name}:{spec.model}" if spec.model else spec.name
+    return shlex.join([first, *(f"{key}={value}" for key, value in spec.options.items())])
+
+
 def names(group: str) -> list[str]:
     """All plug-ins of a group (`llm`, `rerank`, `retrieve`, `datasets`), built in and from outside, sorted."""
     package = importlib.import_module(f"limrank.{group}")
@@ -81,6 +87,12 @@ def find(group: str, name: str) -> Any:
 
 
 SINGULAR = {"llm": "LLM backend", "rerank": "reranking method", "retrieve": "index kind", "datasets": "dataset"}
+
+
+def wants(function: Callable[..., Any]) -> list[str]:
+    """What a plug-in's function is given by position: its parameters that are no options."""
+    parameters = inspect.signature(function).parameters
+    return [name for name, parameter in parameters.items() if parameter.kind is not parameter.KEYWORD_ONLY]
 
 
 def call(function: Callable[..., Any], *values: Any, options: Mapping[str, str], what: str) -> Any:

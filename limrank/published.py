@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -169,7 +168,7 @@ def choose(model: Published, *, method: str = "", llm: str = "", prompt: str = "
         LimrankError: The model cannot be run so: its prompt is not known, or its weights need something first.
     """
     wanted = _merged(model.method, method)
-    wants = _wants(plugins.parse_spec(wanted).name)
+    wants = plugins.wants(plugins.find("rerank", plugins.parse_spec(wanted).name).load)
     own = _same_method(model.method, wanted)
     _check_runnable(model, prompt, needs_words="prompt" in wants and own)
     deep = model.depth if depth is None else depth
@@ -206,7 +205,7 @@ def _backend(model: Published, llm: str) -> str:
     known = [name for name, parameter in inspect.signature(load).parameters.items() if parameter.kind is KEYWORD_ONLY]
     own = dict(model.llm) | {"tokenizer": model.hub} | ({"revision": model.revision} if model.revision else {})
     options = {key: value for key, value in own.items() if key in known} | dict(spec.options)
-    return _written(spec.name, model.hub, options)
+    return plugins.text_of(plugins.Spec(spec.name, model.hub, options))
 
 
 def _merged(own: str, wanted: str) -> str:
@@ -214,7 +213,7 @@ def _merged(own: str, wanted: str) -> str:
     if not wanted or not _same_method(own, wanted):
         return wanted or own
     first, second = plugins.parse_spec(own), plugins.parse_spec(wanted)
-    return _written(second.name, second.model, dict(first.options) | dict(second.options))
+    return plugins.text_of(second._replace(options=dict(first.options) | dict(second.options)))
 
 
 def _same_method(one: str, other: str) -> bool:
@@ -223,17 +222,7 @@ def _same_method(one: str, other: str) -> bool:
 
 def _with_model(method: str, hub: str, options: Mapping[str, str]) -> str:
     spec = plugins.parse_spec(method)
-    return method if spec.model else _written(spec.name, hub, dict(options) | dict(spec.options))
-
-
-def _written(name: str, model: str, options: Mapping[str, str]) -> str:
-    """The inverse of `parse_spec`."""
-    first = f"{name}:{model}" if model else name
-    return " ".join([shlex.quote(first), *(f"{key}={shlex.quote(value)}" for key, value in options.items())])
-
-
-def _wants(method: str) -> list[str]:
-    return list(inspect.signature(plugins.find("rerank", method).load).parameters)
+    return method if spec.model else plugins.text_of(plugins.Spec(spec.name, hub, dict(options) | dict(spec.options)))
 
 
 def _check_keys(record: Mapping[str, Any], path: str) -> None:
@@ -280,7 +269,7 @@ def _check_names(model: Published, path: str) -> None:
             prompts.load(model.prompt, needs=needs, many=many)
     except LimrankError as error:
         raise BadFile(f"{path}: {error}") from error
-    if model.prompt and "prompt" not in inspect.signature(module.load).parameters:
+    if model.prompt and "prompt" not in plugins.wants(module.load):
         raise BadFile(f"{path}: {spec.name} has no prompt; leave {model.prompt!r} out")
     if odd := [key for key in model.recalled if key not in KEYS and key not in spec.options]:
         raise BadFile(f"{path}: recalled names {odd[0]!r}, which is no key of the file and no option of its method")

@@ -136,9 +136,9 @@ def test_a_model_whose_prompt_is_not_known_asks_for_one() -> None:
             "query.[user]I will provide you with 2 passages, each indicated by a numerical identifier []. Rank the "
             "passages based on their relevance to the search query: what is IR?.\n\n[1] IR is ...\n[2] no\n"
             "Search Query: what is IR?.\nRank the 2 passages above based on their relevance to the search query. All "
-            "the passages should be included and listed using identifiers, in descending order of relevance. The output "
-            "format should be [] > [], e.g., [2] > [1], Only respond with the ranking results, do not say any word or "
-            "explain.",
+            "the passages should be included and listed using identifiers, in descending order of relevance. The "
+            "output format should be [] > [], e.g., [2] > [1], Only respond with the ranking results, do not say "
+            "any word or explain.",
         ),
         (
             "rank-vicuna",

@@ -26,7 +26,10 @@ from limrank.records import Query, ScoredDoc
 from limrank.rerank._ranking import Job, Judged, Ranking, Reranker
 from limrank.run import Run
 
-__all__ = ["Failure", "Job", "Judged", "Ranking", "Reranked", "Reranker", "check", "open_reranker", "rerank"]
+__all__ = [
+    "Failure", "Job", "Judged", "Ranking", "Reranked", "Reranker", "check", "jobs_of", "open_reranker", "rerank",
+    "unusable",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +192,7 @@ def rerank(run: Run, dataset: Dataset, reranker: Reranker, *, depth: int = 100, 
         "queries_without_results": len(queries.keys() - kept.keys()),
     }
     failures: list[Failure] = []
-    jobs = _jobs(kept, dataset, queries, depth)
+    jobs = jobs_of(kept, dataset, queries, depth)
     for query_id, documents in track(reranker.rerank(jobs), label="rerank", total=len(kept)):
         first_stage = kept[query_id]
         _check_documents(reranker, query_id, documents, first_stage[:depth])
@@ -236,7 +239,7 @@ def _refuse_surplus(spec: plugins.Spec, wants: list[str], *, llm: object, prompt
         )
 
 
-def _jobs(run: Run, dataset: Dataset, queries: Mapping[str, Query], depth: int) -> Iterator[Job]:
+def jobs_of(run: Run, dataset: Dataset, queries: Mapping[str, Query], depth: int) -> Iterator[Job]:
     """Jobs in the order of the run; documents are looked up for many queries at once, which packed corpora need."""
     waiting: list[tuple[str, tuple[ScoredDoc, ...]]] = []
     for number, query_id in enumerate(run, 1):
