@@ -41,7 +41,7 @@ def load(
     Args:
         llm: Must know the full distribution (`choices`).
         prompt: For several documents, with a choice for each of them; each must be one token of the model.
-        order: `heapsort`, or `insertion`, which trusts the first stage and asks less.
+        order: `heapsort`, or `insertion`, which asks less where the first stage is right.
         k: Documents that are sorted; the others follow in first-stage order.
         children: Documents that are compared with another one; a question shows one more.
         words: Words of a passage that are shown, which `shortened` counts; 0 shows all, as far as the model has room.

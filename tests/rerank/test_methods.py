@@ -239,6 +239,21 @@ def test_a_run_with_any_question_that_failed_is_not_accepted(case: Case) -> None
     assert all(result.run[query_id] == good.run[query_id] for query_id in SHELF.run if query_id != "q2")
 
 
+def test_questions_that_failed_count_even_where_others_judged_their_documents() -> None:
+    """Of all pairs, d0 against d1 fails in both orders, in one query: two questions, and no document lacks a verdict."""
+
+    def answer(request: Request) -> Response:
+        if set(request.doc_ids) == {"q2 d0", "q2 d1"}:
+            return Response(status="failed", error="broken")
+        return by_judgments(SHELF.qrels())(request)
+
+    result = rerank(SHELF.run, SHELF, open_reranker("pairwise order=allpairs", llm=Fake(answer)))
+    assert result.counts["without_verdict"] == 0 and result.counts["failed_comparisons"] == 1
+    with pytest.raises(TooManyFailed, match="2 questions have no usable answer .* --max-failed 2"):
+        result.check(1)
+    result.check(2)
+
+
 def test_a_score_that_is_not_a_number_is_no_verdict() -> None:
     reranker = Scored("scored", "scored", lambda query, texts: [math.nan] * len(texts), calls=None, mix=1)
     result = rerank(SHELF.run, SHELF, reranker)
