@@ -240,7 +240,7 @@ def test_a_run_with_any_question_that_failed_is_not_accepted(case: Case) -> None
 
 
 def test_questions_that_failed_count_even_where_others_judged_their_documents() -> None:
-    """Of all pairs, d0 against d1 fails in both orders, in one query: two questions, and no document lacks a verdict."""
+    """Of all pairs of one query, d0 against d1 fails in both orders: two questions, and no document lacks a verdict."""
 
     def answer(request: Request) -> Response:
         if set(request.doc_ids) == {"q2 d0", "q2 d1"}:
