@@ -17,6 +17,7 @@ from limrank.evaluate.comparison import Comparison, Difference
 Style: TypeAlias = Literal["table", "markdown", "latex", "json", "ranx"]
 Row: TypeAlias = Sequence[str]
 
+WIDTH = 120
 # More differences than fit a screen are cut to those of the first measure.
 MOST_DIFFERENCES = 20
 TESTS = {
@@ -169,18 +170,18 @@ def _means(comparison: Comparison) -> Table:
         intervals = comparison.intervals[scores.name]
         cells = [f"{scores.means[name]:.4f} [{_short(low)}, {_short(high)}]" for name, (low, high) in intervals.items()]
         rows.append([scores.name, *cells, *([str(len(scores.missing))] if lacking else [])])
-    return Table(["run", *comparison.measures, *(["missing queries"] if lacking else [])], rows, texts=1)
+    return Table(["run", *comparison.measures, *(["missing"] if lacking else [])], rows, texts=1)
 
 
 def _tasks(comparison: Comparison, measure: str) -> Table:
-    """The means of every task, runs by tasks or tasks by runs, whichever is narrower."""
+    """The means of every task: runs by tasks, or tasks by runs where that would be too wide."""
     tasks = list(comparison.tasks)
     means = {
         scores.name: [part.means[measure] for part in scores.by_task().values()] + [scores.means[measure]]
         for scores in comparison.runs
     }
     labels = [*tasks, "mean"]
-    if sum(max(6, len(name)) + 2 for name in labels) <= sum(max(6, len(name)) + 2 for name in means):
+    if max(map(len, means)) + sum(max(6, len(label)) + 2 for label in labels) <= WIDTH:
         rows: list[Row] = [[name, *(f"{value:.4f}" for value in values)] for name, values in means.items()]
         return Table([measure, *labels], rows, texts=1)
     turned = zip(labels, zip(*means.values()))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from limrank.errors import LimrankError, Mismatch, Unknown
-from limrank.evaluate import compare, evaluate, to_ranx_report
+from limrank.evaluate import average, compare, compare_scores, evaluate, macro_average, to_ranx_report
 from limrank.evaluate.tables import to_json
 from limrank.qrels import Qrels
 from limrank.run import Run
@@ -132,6 +132,12 @@ def test_more_runs_than_the_alphabet_has_letters_can_be_compared():
         ({"samples": 0}, LimrankError, "samples is 0"),
         ({"test": "fisher"}, Unknown, "significance test 'fisher'"),
         ({"correction": "tukey"}, Unknown, "correction 'tukey'"),
+        ({"interval": "wald"}, Unknown, "interval 'wald'; known: bootstrap, t"),
+        ({"power": 0.0}, LimrankError, "power is 0.0"),
+        ({"power": 0.04}, LimrankError, "power is 0.04; a test at alpha 0.05"),
+        ({"tolerance": -0.1}, LimrankError, "tolerance is -0.1"),
+        ({"tolerance": float("nan")}, LimrankError, "tolerance is nan"),
+        ({"test": "tukey", "correction": "bh"}, LimrankError, "give holm, bonferroni or none"),
         ({"measures": ["ndgc"]}, Unknown, "did you mean nDCG@10"),
     ],
 )
@@ -182,3 +188,116 @@ def test_what_a_ranx_report_cannot_hold_is_refused():
     runs = [ranked(f"run{i}", [1] * 20) for i in range(27)]
     with pytest.raises(LimrankError, match="holds 26 runs, 27 given"):
         to_ranx_report(compare(runs, QRELS, ["mrr"], test="randomization", samples=10))
+
+
+@pytest.mark.parametrize("test", ["t", "randomization", "tukey"])
+@pytest.mark.parametrize("interval", ["bootstrap", "t"])
+def test_every_way_of_testing_finds_the_same_means_and_the_clear_winner(test, interval):
+    comparison = compare([FIRST, MIXED, RANDOM], QRELS, ["mrr", "P@1"], test=test, interval=interval)
+    assert [scores.means for scores in comparison.runs] == [
+        evaluate(r, QRELS, ["mrr", "P@1"]).means for r in (FIRST, MIXED, RANDOM)
+    ]
+    assert next(d for d in comparison.differences if (d.run, d.measure) == ("random", "MRR")).significant
+    assert all(d.low <= d.difference <= d.high and d.p <= d.corrected_p <= 1 for d in comparison.differences)
+
+
+def test_Tukey_s_p_is_multiplied_by_the_number_of_measures_and_a_baseline_changes_nothing():
+    comparison = compare([FIRST, MIXED, RANDOM], QRELS, ["mrr", "P@1"], test="tukey")
+    assert all(d.corrected_p == pytest.approx(min(1, 2 * d.p)) for d in comparison.differences)
+    with_baseline = compare([FIRST, MIXED, RANDOM], QRELS, ["mrr", "P@1"], test="tukey", baseline="first")
+    assert {(d.run, d.measure, d.p) for d in with_baseline.differences} <= {
+        (d.run, d.measure, d.p) for d in comparison.differences
+    }
+    raw = compare([FIRST, MIXED, RANDOM], QRELS, ["mrr", "P@1"], test="tukey", correction="none")
+    assert all(d.corrected_p == d.p for d in raw.differences)
+
+
+def test_t_intervals_and_t_tests_agree_on_what_is_significant():
+    comparison = compare([FIRST, MIXED, RANDOM], QRELS, correction="none", interval="t")
+    assert all(d.significant == (d.low > 0 or d.high < 0) for d in comparison.differences)
+    assert {d.significant for d in comparison.differences} == {True, False}
+
+
+def test_a_tolerance_makes_ties_and_changes_nothing_else():
+    [strict], [loose] = (compare([FIRST, MIXED], QRELS, ["mrr"], tolerance=t).differences for t in (1e-9, 0.5))
+    assert (loose.wins, loose.ties, loose.losses) == (0, 20, 0)
+    assert (loose.p, loose.difference) == (strict.p, strict.difference)
+
+
+def test_effect_size_and_detectable_difference_worked_out_by_hand():
+    # Differences of 0 and -1/2 in turn: mean -1/4, deviation sqrt(20/19) / 4.
+    comparison = compare([FIRST, MIXED], QRELS, ["mrr"])
+    assert comparison.differences[0].effect_size == pytest.approx(-1 / np.sqrt(20 / 19))
+    # Tables have 2.95 as noncentrality for 80% power at .05 with 19 degrees of freedom; the error is sqrt(1/19) / 4.
+    assert comparison.detectable["MRR"].single == pytest.approx(2.95 * np.sqrt(1 / 19) / 4, rel=0.01)
+    assert comparison.detectable["MRR"].corrected == comparison.detectable["MRR"].single
+
+
+def test_more_comparisons_make_a_difference_harder_to_detect_and_copies_have_nothing_to_detect():
+    [one], [all_pairs] = (
+        compare(runs, QRELS, ["mrr"]).detectable.values() for runs in ([FIRST, MIXED], [FIRST, MIXED, RANDOM])
+    )
+    assert all_pairs.corrected > all_pairs.single and one.corrected == one.single
+    assert compare([FIRST, FIRST.renamed("copy")], QRELS, ["mrr"]).detectable == {}
+
+
+def tasks(*runs, name):
+    """A system with one run per task, the second task on the first five queries only."""
+    few = Qrels({query_id: QRELS[query_id] for query_id in QUERY_IDS[:5]})
+    return macro_average(
+        {task: evaluate(run, qrels, ["mrr"]) for task, run, qrels in zip("ab", runs, (QRELS, few))}, name=name
+    )
+
+
+def test_tasks_count_the_same_in_means_tests_and_intervals():
+    good, poor = tasks(FIRST, FIRST, name="good"), tasks(FIRST, RANDOM, name="poor")
+    comparison = compare_scores([poor, good], qrels="a, b")
+    [difference] = comparison.differences
+    # Only the second task differs, and counts half, though it has a fifth of the queries.
+    alone = evaluate(RANDOM, Qrels({q: QRELS[q] for q in QUERY_IDS[:5]}), ["mrr"]).means["MRR"]
+    assert difference.difference == pytest.approx((1 - alone) / 2)
+    assert comparison.tasks == {"a": 20, "b": 5}
+    assert comparison.intervals["good"]["MRR"] == (1.0, 1.0)
+    for test in ("t", "randomization", "tukey"):
+        [found] = compare_scores([poor, good], qrels="a, b", test=test).differences
+        assert 0 < found.p < 0.5
+
+
+def test_a_system_of_several_seeds_is_compared_as_one():
+    seeds = average([evaluate(run, QRELS, ["mrr"]) for run in (MIXED, RANDOM)], name="seeds")
+    [difference] = compare_scores([evaluate(FIRST, QRELS, ["mrr"]), seeds], qrels="pets").differences
+    assert difference.difference == pytest.approx(seeds.means["MRR"] - 1)
+
+
+def test_scores_of_other_queries_or_measures_are_not_compared():
+    few = Qrels({query_id: QRELS[query_id] for query_id in QUERY_IDS[:5]})
+    with pytest.raises(Mismatch, match="mixed is scored on 5 queries, first on 20"):
+        compare_scores([evaluate(FIRST, QRELS, ["mrr"]), evaluate(MIXED, few, ["mrr"])], qrels="pets")
+    with pytest.raises(Mismatch, match="mixed is scored by MAP, first by MRR"):
+        compare_scores([evaluate(FIRST, QRELS, ["mrr"]), evaluate(MIXED, QRELS, ["map"])], qrels="pets")
+
+
+def test_a_task_without_a_query_that_all_runs_have_is_refused():
+    early, late = ranked("early", [1] * 3, QUERY_IDS[:3]), ranked("late", [2] * 2, QUERY_IDS[3:5])
+    few = Qrels({query_id: QRELS[query_id] for query_id in QUERY_IDS[:5]})
+    systems = [
+        macro_average(
+            {"a": evaluate(FIRST, QRELS, missing="skip"), "b": evaluate(run, few, missing="skip")}, name=run.name
+        )
+        for run in (early, late)
+    ]
+    with pytest.raises(Mismatch, match="task b: no query is in all runs"):
+        compare_scores(systems, qrels="a, b")
+
+
+def test_systems_of_which_none_is_better_are_rarely_called_different():
+    # Twenty tables of five systems that differ by chance only; speed/family_wise_error.py counts over more and larger
+    # ones. A table has 40 comparisons, of which two would be called significant without a correction.
+    false = raw = 0
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        runs = [ranked(f"run{i}", random.integers(1, 11, 20).tolist()) for i in range(5)]
+        comparison = compare(runs, QRELS, samples=1)
+        false += any(d.significant for d in comparison.differences)
+        raw += any(d.p < 0.05 for d in comparison.differences)
+    assert false <= 3 and raw >= 8

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from limrank.errors import Unknown
-from limrank.evaluate import compare
+from limrank.evaluate import compare, compare_scores, evaluate, macro_average
 from limrank.evaluate.tables import render, to_json
 from limrank.qrels import Qrels
 from limrank.run import Run
@@ -99,3 +99,62 @@ def test_a_difference_that_rounds_to_0_has_no_minus_sign():
 def test_an_unknown_style_is_refused(comparison):
     with pytest.raises(Unknown, match="did you mean markdown"):
         render(comparison, "markdwn")
+
+
+@pytest.fixture(scope="module")
+def crowded():
+    # Four runs: 6 pairs by 4 measures are 24 differences.
+    runs = [GOOD.renamed(f"bm25+minilm+rerank{i}") for i in range(3)] + [BAD]
+    return compare(runs, QRELS)
+
+
+@pytest.mark.parametrize("style", STYLES[:3])
+def test_more_than_20_differences_are_cut_to_the_first_measure_and_the_table_says_so(crowded, style):
+    short, full = render(crowded, style), render(crowded, style, full=True)
+    assert "difference in nDCG@10" in short
+    assert "of all 24, over 4 measures" in short and "--full shows every one" in short.replace("{-}", "-")
+    assert full.count("significant") - short.count("significant") >= 16
+    assert "only" not in full and "raw p" in full and "Cohen's d" in full
+
+
+def test_the_default_table_fits_120_columns(crowded):
+    tables = render(crowded).split("\n\n")[:2]
+    assert max(len(line) for table in tables for line in table.splitlines()) <= 120
+
+
+def test_what_is_detectable_is_told_with_power_alpha_and_queries(comparison):
+    text = render(comparison)
+    assert "In 80% of cases these 20 queries show, by a t-test at alpha 0.05, a true difference of MRR 0." in text
+    assert "at 0.05/6, the correction's strictest step, MRR 0." in text
+
+
+def test_tasks_have_a_table_of_their_own():
+    few = Qrels({f"q{i}": {"yes": 1} for i in range(5)})
+    systems = [
+        macro_average({"biology": evaluate(run, QRELS, ["mrr"]), "pony": evaluate(run, few, ["mrr"])}, name=run.name)
+        for run in (GOOD, BAD)
+    ]
+    comparison = compare_scores(systems, qrels="biology, pony")
+    text = render(comparison)
+    # BAD: .45 of biology, as above, and 1/2 of pony.
+    assert "MRR          biology    pony    mean" in text
+    assert "bad           0.4500  0.5000  0.4750" in text
+    assert "25 queries of biology, pony; means are over the 2 tasks, each counting the same" in text
+    assert json.loads(render(comparison, "json"))["tasks"] == {"biology": 20, "pony": 5}
+
+
+def test_many_tasks_are_the_rows_of_their_table():
+    scored = {f"a task with a long name {i}": evaluate(GOOD, QRELS, ["mrr"]) for i in range(12)}
+    text = render(compare_scores([macro_average(scored, name="x"), macro_average(scored, name="y")], qrels="all"))
+    assert "a task with a long name 11  1.0000  1.0000" in text
+
+
+def test_ranx_s_report_is_a_style(comparison):
+    text = render(comparison, "ranx")
+    assert "Model" in text and "1.0000ᵇ" in text and "Holm correction over 6 comparisons" in text
+
+
+def test_Tukey_and_t_intervals_are_named():
+    text = render(compare([GOOD, BAD, COPY], QRELS, ["mrr", "P@1"], test="tukey", interval="t"))
+    assert "two-way Tukey HSD over all pairs of runs, times 2 for the measures, over 6 comparisons" in text
+    assert "95% t interval;" in text and "strictest step" not in text

@@ -8,11 +8,18 @@ const names = systems.map((system) => system.name);
 const several = report.tasks.length > 1;
 const baseline = comparison.baseline ?? names[0];
 
+// What is looked at first: the best run but the baseline, preferably one that reranked another.
+function bestOther() {
+  const mean = (i) => comparison.runs[i].means[comparison.measures[0]];
+  const others = names.map((_, i) => i).filter((i) => names[i] !== baseline);
+  others.sort((a, b) => Boolean(systems[b].first_stage) - Boolean(systems[a].first_stage) || mean(b) - mean(a));
+  return others[0] ?? 0;
+}
 // `task` is a place in report.tasks, or -1 for all of them.
 const state = {
   measure: comparison.measures[0],
   task: several ? -1 : 0,
-  run: Math.max(0, names.findIndex((name) => name !== baseline)),
+  run: bestOther(),
   against: names.indexOf(baseline),
 };
 
@@ -75,12 +82,14 @@ function basis({ measure = state.measure, system = null, tested = false, whole =
     "qrels sha256 " + digest.slice(0, 12),
     tested ? report.test + ", " + correction() : "nothing is tested in this figure (table: " + correction() + ")",
   ];
-  return [note, said.filter(Boolean).join(" · ")].filter(Boolean).join(" ");
+  return [note, el("span", { class: "basis" }, said.join(" · "))];
 }
 
 function figure(drawing, caption, title = "") {
   return el("figure", {}, title ? el("h3", {}, title) : null, drawing, el("figcaption", {}, caption));
 }
+// A name that may be broken where its parts meet: runs are called after all that made them.
+const breakable = (text) => (typeof text === "string" ? text.split(/(?<=[._+/-])/).flatMap((part, i) => (i ? [el("wbr"), part] : [part])) : text);
 function put(id, ...children) {
   byId(id).replaceChildren(...children.flat().filter(Boolean));
 }
@@ -90,6 +99,6 @@ function table(columns, rows, caption) {
   const cell = (tag, content, column, extra = {}) => el(tag, { class: column[1] ? "n" : null, ...extra }, content);
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     el("table", {},
-      el("thead", {}, el("tr", {}, columns.map((column) => cell("th", column[0], column, { scope: "col" })))),
-      el("tbody", {}, rows.map((row) => el("tr", {}, row.map((content, i) => cell("td", content, columns[i])))))));
+      el("thead", {}, el("tr", {}, columns.map((column) => cell("th", breakable(column[0]), column, { scope: "col" })))),
+      el("tbody", {}, rows.map((row) => el("tr", {}, row.map((content, i) => cell("td", i ? content : breakable(content), columns[i])))))));
 }

@@ -3,7 +3,7 @@ function linear(from, to, start, end) {
   const span = to - from || 1;
   return (value) => start + ((value - from) / span) * (end - start);
 }
-function ticks(from, to, count = 5) {
+function ticks(from, to, count = 7) {
   const rough = (to - from) / count || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough * 0.999);

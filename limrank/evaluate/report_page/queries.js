@@ -39,7 +39,7 @@ function showQueries() {
     .sort((a, b) => sign * compareValues(column.of(a), column.of(b)) || a - b);
   list.drawn = 0;
   const head = columns().map((one) => el("th", { scope: "col", class: one.number ? "n" : null, "aria-sort": one.key === column.key ? (list.down ? "descending" : "ascending") : "none" },
-    el("button", { type: "button", onclick: () => sortBy(one.key) }, titleOf(one) + (one.key === column.key ? (list.down ? " ▾" : " ▴") : ""))));
+    el("button", { type: "button", onclick: () => sortBy(one.key) }, breakable(titleOf(one)), one.key === column.key ? (list.down ? " ▾" : " ▴") : "")));
   const body = el("tbody", { id: "rows", onkeydown: alongRows, onclick: (event) => openRow(event.target.closest("tr")) });
   put("list", el("div", { class: "scroll" }, el("table", { "aria-label": "Queries" }, el("thead", {}, el("tr", {}, head)), body)),
     el("button", { type: "button", id: "more-rows", class: "more-rows", onclick: drawRows }, ""),

@@ -79,8 +79,11 @@ function ranking(system, other, block, record) {
 function moved(row, system, other) {
   if (other === null) return null;
   const from = rankIn(row, other), to = rankIn(row, system);
-  const text = !from ? `not in ${names[other]}` : from === to ? `= there, too` : `${from > to ? "↑" : "↓"} ${from} there`;
-  return el("span", { class: "tag " + (!from || from > to ? "more" : from < to ? "less" : ""), title: `rank in ${names[other]}` }, text);
+  if (!from) return el("span", { class: "tag faint" }, `not in ${names[other]}`);
+  // Left of the two is what was before: there it is said where a document went, and right where it came from.
+  const rose = system === reader.after ? from > to : to > from;
+  const text = from === to ? "unmoved" : `${rose ? "↑" : "↓"} ${system === reader.after ? "from" : "to"} ${from}`;
+  return el("span", { class: "tag " + (from === to ? "faint" : rose ? "more" : "less"), title: `rank in ${names[other]}: ${from}` }, text);
 }
 function relevanceTag(row) {
   if (isRelevant(row)) return el("span", { class: "tag more" }, `● relevant (${row[1]})`);
@@ -92,7 +95,7 @@ function item(row, system, other, block, record) {
   const score = record.scores[system][rank - 1];
   const text = block.texts[row[0]];
   const summary = [el("span", { class: "rank" }, String(rank)), " ", block.docs[row[0]], relevanceTag(row), moved(row, system, other),
-    score === undefined ? null : el("span", { class: "tag faint" }, `score ${score}`),
+    score === undefined ? null : el("span", { class: "tag faint" }, "score " + short(score)),
     said ? el("span", { class: "tag" + (said[0] === "ok" ? " faint" : " less") }, said[0] + (said[1] === null ? "" : `, log-odds ${signed(said[1], 2)}`)) : null];
   const body = [text ? el("div", { class: "text" }, text) : null,
     said && said[2] ? [el("div", { class: "faint" }, said[0] === "failed" ? "what went wrong" : "what the model wrote"), el("div", { class: "thought", tabindex: "0" }, said[2])] : null].flat().filter(Boolean);

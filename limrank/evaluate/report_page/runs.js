@@ -36,7 +36,7 @@ function showDepth() {
   const ways = [...new Set(curved.map((i) => systems[i].known_from))].join("; ");
   put("depth", figure(drawing, basis({ note: `Computed from the runs: the best documents of the first stage, this many, in the reranked order, the rest as they were. Exact for rerankers that judge each document by itself; for listwise, setwise and pairwise ones another depth is another question. First stage known: ${ways}.` }),
     `${state.measure} by depth of reranking`),
-    table([["run", false], ["first stage", false], ...depths.map((depth) => [depth === 0 ? "first stage" : String(depth), true])], rows, "Depth curves as numbers"));
+    table([["run", false], ["reranked", false], ...depths.map((depth) => [depth === 0 ? "0 (first stage)" : String(depth), true])], rows, "Depth curves as numbers"));
 }
 
 const BANDS = [[1, 10], [11, 20], [21, 50], [51, 100], [101, Infinity]];
@@ -73,7 +73,7 @@ function showMoves() {
   const note = `Each mark is a relevant document: triangles up rose (${counts.more}), down fell (${counts.less}), circles stayed (${counts.same}), of ${found.length} that both runs have; ${pairs.length - found.length} of all ${pairs.length} are in one or none. ${names[before]} is ${which}.`;
   put("moves", figure(drawing, basis({ system: after, note }), `${names[before]} → ${names[after]}`),
     el("div", {}, el("h3", {}, `Ranks in ${names[before]} (rows) and ${names[after]} (columns)`), table([["", false], ...titles.map((title) => [title, true]), ["all", true]], rows, "Relevant documents by rank before and after"),
-      el("p", { class: "hint" }, `Relevant documents; left of the diagonal they rose, right of it they fell. ` + basis({ system: after }))));
+      el("p", { class: "hint" }, basis({ system: after, note: "Relevant documents; left of the diagonal they rose, right of it they fell." }))));
 }
 function dot(kind, x, y) {
   if (kind === "same") return svg("circle", { cx: x, cy: y, r: 3, class: "dot fill-same" });

@@ -1,0 +1,205 @@
+"""evaluate and compare, as they are typed: files and names, tasks and pairs, seeds and groups."""
+
+import json
+
+import pytest
+
+from limrank.cli import run as limrank
+
+QUERIES = [f"q{i}" for i in range(8)]
+
+
+def write_run(path, ranks, *, suffix="", depth=5):
+    """A run with the document "yes" at these ranks of q0, q1, ..."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [
+        f"q{i}{suffix} Q0 {'yes' if place == rank else f'no{place}'} {place} {10 - place} t\n"
+        for i, rank in enumerate(ranks)
+        for place in range(1, depth + 1)
+    ]
+    path.write_text("".join(lines))
+
+
+def write_qrels(path, *, suffix="", relevance=1, queries=8):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"q{i}{suffix} 0 yes {relevance}\nq{i}{suffix} 0 no5 1\n" for i in range(queries)))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Two tasks with runs beside their judgments, as BRIGHT's are shared, and a pair of instructions."""
+    for task, queries in (("biology", 8), ("pony", 4)):
+        write_qrels(tmp_path / task / "qrels.trec", queries=queries)
+        write_run(tmp_path / task / "runs" / "good.trec", [1] * queries)
+        write_run(tmp_path / task / "runs" / "seed1.trec", [1, 2] * (queries // 2))
+        write_run(tmp_path / task / "runs" / "seed2.trec", [2, 1] * (queries // 2))
+    write_run(tmp_path / "biology" / "runs" / "alone.trec", [2] * 8)
+    for side, relevance, rank in (("og", 1, 1), ("changed", 0, 2)):
+        write_qrels(tmp_path / f"{side}.qrels", suffix=f"-{side}", relevance=relevance)
+        write_run(tmp_path / f"{side}.trec", [rank] * 8, suffix=f"-{side}")
+    both = [(tmp_path / f"{side}.trec").read_text() for side in ("og", "changed")]
+    (tmp_path / "both.trec").write_text("".join(both))
+    (tmp_path / "half.trec").write_text(both[0])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def call(folder, capsys):
+    def call(*arguments, code=0):
+        assert limrank(arguments) == code, capsys.readouterr().err
+        said = capsys.readouterr()
+        return said.out if code == 0 else said.err
+
+    return call
+
+
+TASKS = ("--qrels", "biology/qrels.trec", "pony/qrels.trec")
+
+
+def test_a_name_is_found_beside_the_judgments_and_is_the_same_as_its_file(call):
+    by_file = call("evaluate", "biology/runs/good.trec", "--qrels", "biology/qrels.trec", "mrr", "--json")
+    assert call("evaluate", "good", "--qrels", "biology/qrels.trec", "mrr", "--json") == by_file
+    assert json.loads(by_file)["means"] == {"MRR": 1.0}
+
+
+def test_a_measure_s_name_is_a_measure_whatever_files_there_are(call, folder):
+    (folder / "map").write_text("")
+    assert "MAP" in call("evaluate", "good", "--qrels", "biology/qrels.trec", "map")
+
+
+def test_evaluate_averages_tasks(call):
+    options = ("--qrels", "biology/qrels.trec", "--qrels", "pony/qrels.trec", "mrr")
+    lines = call("evaluate", "seed1", *options).splitlines()
+    assert [line.split() for line in lines] == [
+        ["queries", "MRR"],
+        ["biology", "0.7500"],
+        ["pony", "0.7500"],
+        ["mean", "0.7500"],
+    ]
+    found = json.loads(call("evaluate", "seed1", *options, "--json", "--per-query"))
+    assert found["tasks"]["pony"] == {"queries": 4, "means": {"MRR": 0.75}}
+    assert found["values"]["MRR"]["pony/q1"] == 0.5 and len(found["qrels"]) == 2
+
+
+def test_groups_of_queries_have_means_of_their_own(call, folder):
+    (folder / "kind.tsv").write_text("".join(f"q{i}\t{'odd' if i % 2 else 'even'}\n" for i in range(8)))
+    (folder / "half.tsv").write_text("".join(f"q{i}\t{'low' if i < 4 else 'high'}\n" for i in range(8)))
+    options = ("evaluate", "seed1", "--qrels", "biology/qrels.trec", "mrr", "--by", "kind.tsv")
+    assert [line.split() for line in call(*options).splitlines()[1:]] == [
+        ["even", "1.0000"],
+        ["odd", "0.5000"],
+        ["all", "0.7500"],
+    ]
+    found = json.loads(call(*options, "--by", "half.tsv", "--json"))
+    assert {group: part["means"]["MRR"] for group, part in found["groups"].items()} == {
+        "even low": 1.0,
+        "odd low": 0.5,
+        "even high": 1.0,
+        "odd high": 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["both.trec", "p-mrr", "map"],
+        ["og.trec", "changed.trec", "p-mrr", "map"],
+        ["og.trec", "p-mrr", "changed.trec", "map"],
+    ],
+)
+def test_p_mrr_takes_one_run_or_two(call, words):
+    found = json.loads(call("evaluate", *words, "--qrels", "og.qrels", "--qrels", "changed.qrels", "--json"))
+    # From rank 1 to rank 2 of all queries: 1 - 1/2. Originally yes is at rank 1 and no5 at rank 5: (1 + 2/5) / 2.
+    assert found["means"] == {"p-MRR": 0.5, "MAP (og)": 0.7}
+
+
+def test_p_mrr_takes_judgments_of_both_instructions_in_one_file_and_runs_by_name(call, folder):
+    (folder / "both.qrels").write_text((folder / "og.qrels").read_text() + (folder / "changed.qrels").read_text())
+    assert "0.5000" in call("evaluate", "both.trec", "--qrels", "both.qrels", "p-mrr", "--per-query")
+    for side in ("og", "changed"):
+        place = folder / "runs" / "stdlib" / side / "mine.trec"
+        place.parent.mkdir(parents=True)
+        place.write_text((folder / f"{side}.trec").read_text())
+    options = ("--qrels", "og.qrels", "--qrels", "changed.qrels", "--runs", "runs/stdlib/{dataset}/{run}.trec")
+    assert "0.5000" in call("evaluate", "mine", *options, "p-mrr")
+
+
+def test_compare_by_p_mrr_is_by_topic(call, folder):
+    (folder / "flat.trec").write_text(
+        "".join((folder / "og.trec").read_text().replace("-og", side) for side in ("-og", "-changed"))
+    )
+    out = call("compare", "both.trec", "flat.trec", "--qrels", "og.qrels", "changed.qrels", "-m", "p-mrr", "--json")
+    [difference] = json.loads(out)["differences"]
+    assert (difference["run"], difference["difference"], difference["losses"]) == ("flat", -0.5, 8)
+    assert difference["effect_size"] is None
+
+
+def test_compare_averages_tasks_and_seeds(call):
+    options = ("compare", "good", "--group", "seeds=seed1,seed2", *TASKS, "-m", "mrr", "P@1")
+    found = json.loads(call(*options, "--json"))
+    assert found["tasks"] == {"biology": 8, "pony": 4} and found["qrels"] == "biology, pony"
+    seeds = found["runs"][1]
+    assert seeds["averaged"] == ["seed1", "seed2"] and seeds["means"] == {"MRR": 0.75, "P@1": 0.5}
+    assert set(seeds["values"]["MRR"].values()) == {0.75}
+    text = call(*options)
+    assert "biology" in text and "means are over the 2 tasks" in text
+
+
+def test_a_star_in_a_group_stands_for_all_files_that_fit(call):
+    options = ("--qrels", "biology/qrels.trec", "-m", "mrr", "--json")
+    found = json.loads(call("compare", "good", "--group", "s=biology/runs/seed*.trec", *options))
+    assert found["runs"][1]["averaged"] == ["seed1", "seed2"]
+
+
+def test_options_reach_the_comparison(call):
+    found = json.loads(
+        call(
+            "compare", "good", "seed1", "alone", "--qrels", "biology/qrels.trec", "-m", "mrr", "--baseline", "good",
+            "--test", "tukey", "--interval", "t", "--alpha", "0.01", "--confidence", "0.9", "--power", "0.9",
+            "--tolerance", "0.5", "--seed", "3", "--samples", "50", "--json",
+        )
+    )  # fmt: skip
+    given = ("baseline", "test", "interval", "alpha", "confidence", "power", "tolerance", "seed", "samples")
+    assert [found[key] for key in given] == ["good", "tukey", "t", 0.01, 0.9, 0.9, 0.5, 3, 50]
+    assert [d["ties"] for d in found["differences"]] == [8, 8]
+
+
+def test_the_result_can_be_ranx_s_report_and_a_file(call, folder):
+    shown = call(
+        "compare", "good", "alone", "--qrels", "biology/qrels.trec", "--format", "ranx", "--out", "r/report.txt"
+    )
+    assert "NDCG@10" in shown and (folder / "r" / "report.txt").read_text() == shown
+    assert "Cohen's d" in call("compare", "good", "seed1", "--qrels", "biology/qrels.trec", "--full")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["compare", "good", "alone", *TASKS],
+            "alone: no such run for pony; looked for pony/runs/alone, pony/runs/alone.trec",
+        ),
+        (["compare", "biology/runs/good.trec", "seed1", *TASKS], "with several datasets give the run's name, as good"),
+        (["compare", *TASKS, "good", "seed1"], "runs stand before --dataset and --qrels"),
+        (["compare", "good", "good", *TASKS], "2 runs are called 'good'"),
+        (["compare", "good", "--group", "good=seed1,seed2", *TASKS], "--group good: a run has that name already"),
+        (["compare", "good", "--group", "seeds", *TASKS], "--group seeds: write NAME=run1,run2"),
+        (["compare", "good", "--group", "s=nosuch*.trec", *TASKS], "write NAME=run1,run2,... with runs that exist"),
+        (["compare", "good", "seed1", "--qrels", "og.qrels", "og.qrels"], "og.qrels is given twice"),
+        (["compare", "good", "seed1", *TASKS, "--runs", "x/{dataset}"], "the run's name has no place in it"),
+        (["evaluate", "good", "seed1.trec", "--qrels", "biology/qrels.trec"], "evaluate takes one run"),
+        (["evaluate", "good", "--qrels", "biology/qrels.trec", "p-mrr"], "p-mrr needs judgments of the original and"),
+        (
+            ["evaluate", "half.trec", "--qrels", "og.qrels", "--qrels", "changed.qrels", "p-mrr"],
+            "has no results for 8 of 8",
+        ),
+        (["evaluate", "both.trec", "--qrels", "og.qrels", "--qrels", "changed.qrels", "score"], "name a measure"),
+        (["evaluate", "good", "--qrels", "biology/qrels.trec", "--by", "kind"], "unknown attribute 'kind' of queries"),
+        (["evaluate", "good", "--qrels", "biology/qrels.trec", "--by", "og.qrels"], "og.qrels:1: two columns were exp"),
+        (["evaluate", "good", "--qrels", "biology/qrels.trec", "--drop-excluded"], "give --dataset"),
+    ],
+)
+def test_what_cannot_be_judged_is_one_clear_line(call, arguments, message):
+    said = call(*arguments, code=1)
+    assert message in said and said.count("\n") == 1
