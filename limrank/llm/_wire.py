@@ -6,11 +6,12 @@ is broken by a space: `<|im_end|>` becomes `< |im_end|>`. A number that is not t
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from limrank.errors import LimrankError
 from limrank.llm._ended import text_of
@@ -32,6 +33,9 @@ CONTROL = re.compile(
 # What servers write for minus infinity, which JSON lacks.
 NEVER = -9999.0
 ROUNDING = 1e-3
+# What vLLM's server would else take from the model's generation_config.json: with Qwen2.5's repetition penalty, the
+# most probable token is not what comes out at temperature 0.
+PLAIN = {"repetition_penalty": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0}
 
 
 class Style(NamedTuple):
@@ -43,6 +47,7 @@ class Style(NamedTuple):
         official: It is OpenAI's own, where chat has `max_completion_tokens`.
         top_logprobs: How many of the most probable tokens to ask for, where labels cannot be asked for by id.
         extra: Merged into every body; None takes a field out.
+        schema: How it is told the JSON schema of an answer: as OpenAI defines it, as llama-cpp-python does, or not.
     """
 
     model: str
@@ -50,6 +55,7 @@ class Style(NamedTuple):
     official: bool = False
     top_logprobs: int = 20
     extra: Mapping[str, Any] = {}
+    schema: Literal["json_schema", "json_object", "none"] = "json_schema"
 
 
 class Question(NamedTuple):
@@ -109,8 +115,10 @@ def question(request: Request, style: Style, *, encoded: Encoded | None, labels:
     if request.max_tokens:
         body |= {"stop": list(request.stop)} if request.stop else {}
         # </think> is a special token in some vocabularies; without it no stop string would be found.
-        body |= {"skip_special_tokens": False} if style.vllm else {}
+        body |= {"skip_special_tokens": False, **PLAIN} if style.vllm else {}
         body |= {"return_token_ids": True} if style.vllm and encoded else {}
+    if request.schema and style.schema != "none":
+        body["response_format"] = _format(json.loads(request.schema), style.schema)
     if labels is not None:
         body |= {"logprobs": len(labels), "logprob_token_ids": list(labels), "return_tokens_as_token_ids": True}
         body |= {} if request.max_tokens else {"allowed_token_ids": list(labels)}
@@ -120,6 +128,12 @@ def question(request: Request, style: Style, *, encoded: Encoded | None, labels:
     dropped = encoded.dropped if encoded else 0
     read = partial(_answer, request=request, chat=chat, names=names, dropped=dropped, vllm=style.vllm)
     return Question("/chat/completions" if chat else "/completions", (_merged(body, style.extra),), read)
+
+
+def _format(schema: Json, form: str) -> Json:
+    if form == "json_object":
+        return {"type": "json_object", "schema": schema}
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
 
 
 def prompt_text(request: Request) -> str:
@@ -182,7 +196,9 @@ def _answer(
     prompt_tokens, completion_tokens = _usage(answers[0])
     response = Response(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, truncated_tokens=dropped)
     if request.choices:
-        logprobs = label_logprobs(choice, names, positions=None if request.max_tokens else 1)
+        # llama-cpp-python generates on until a character is whole; a prompt that is listed, too, is not counted there.
+        positions = None if request.max_tokens else max(completion_tokens, 1)
+        logprobs = label_logprobs(choice, names, positions=positions)
         response = response._replace(logprobs=logprobs, choice_tokens=(1,) * len(names))
     if not request.max_tokens:
         return response

@@ -57,6 +57,7 @@ def load(
     dialect: Dialect = "auto",
     top_logprobs: int = 20,
     body: str = "",
+    schema: Literal["json_schema", "json_object", "none"] = "json_schema",
     served_as: str = "",
     concurrency: int = 8,
     timeout: float = 600.0,
@@ -74,7 +75,10 @@ def load(
         max_length: With tokenizer: tokens of prompt and answer; longer prompts lose the end of the passage.
         dialect: `vllm` has logprob_token_ids and allowed_token_ids, `plain` has not; `auto` asks.
         top_logprobs: The most probable tokens to be told where labels cannot be asked for by id.
-        body: A JSON object merged into every question; null takes a field out.
+        body: A JSON object merged into every question; null takes a field out. llama-cpp-python needs
+            `body='{"repeat_penalty": 1}'` to write what is most probable at temperature 0.
+        schema: How the server takes the JSON schema of an answer: as OpenAI defines it, as llama-cpp-python does, or
+            not at all.
         served_as: The model's name in the server's answers, where it is not `model`.
         concurrency: Questions that one server is asked at a time.
         timeout: Seconds for one question, from first byte to last.
@@ -107,13 +111,21 @@ def load(
     official = all(urlsplit(one).hostname == urlsplit(OPENAI).hostname for one in urls)
     key_env = key_env or ("OPENAI_API_KEY" if official else "")
     tokens = _tokens(tokenizer) if tokenizer else None
-    style = wire.Style(model, vllm=dialect == "vllm", official=official, top_logprobs=top_logprobs, extra=_object(body))
+    style = wire.Style(
+        model,
+        vllm=dialect == "vllm",
+        official=official,
+        top_logprobs=top_logprobs,
+        extra=_object(body),
+        schema=schema,
+    )
     options = {
         "tokenizer": digest(tokens.backend.to_str(), tokens.tokenizer.chat_template).hex()[:12] if tokens else "",
         "max_length": max_length,
         "dialect": "" if dialect == "auto" else dialect,
         "top_logprobs": "" if top_logprobs == 20 else top_logprobs,
         "body": json.dumps(style.extra, sort_keys=True) if style.extra else "",
+        "schema": "" if schema == "json_schema" else schema,
     }
     name = " ".join([f"openai:{model}", *(f"{key}={value}" for key, value in options.items() if value)])
     # The key itself is kept nowhere: a session reads it again.
