@@ -94,6 +94,8 @@ class Request(NamedTuple):
         after: Continue behind this earlier answer to the same messages, from its token ids; where its text has been
             shortened, from those that the text still has.
         bridge: Trusted text between `after` and what follows, such as the tag that closes a thought.
+        schema: JSON schema, as text, of the answer; a backend that can holds the model to it, others leave it out, so
+            that whoever asks checks the answer.
     """
 
     messages: tuple[Message, ...]
@@ -109,6 +111,7 @@ class Request(NamedTuple):
     after: Response | None = None
     bridge: str = ""
     reserve: int = 0
+    schema: str = ""
 
 
 def contents(document: Document) -> str:
