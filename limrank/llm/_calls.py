@@ -163,6 +163,7 @@ def key_of(name: str, request: Request) -> bytes:
         (request.shared, request.cut, request.max_tokens, request.reserve, request.stop, request.choices),
         (request.temperature, request.seed),
         (after.text, after.token_ids, after.truncated_tokens, request.bridge) if after else (),
+        *([request.schema] if request.schema else []),
     )
 
 
