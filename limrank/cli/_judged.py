@@ -201,8 +201,8 @@ def _without_excluded(run: Run, judged: Judged, *, drop: bool) -> Run:
     count = sum(len(run.doc_ids(query_id)) - len(kept.doc_ids(query_id)) for query_id in run)
     if count and not drop:
         note(
-            f"{run.name} holds {count} documents that {judged.dataset.name} excludes from their query; they take ranks "
-            "as if they were not relevant; --drop-excluded removes them"
+            f"{run.name} holds {count} {'document' if count == 1 else 'documents'} that {judged.dataset.name} excludes "
+            "from the query, taking ranks as if not relevant; --drop-excluded removes what is excluded"
         )
     return kept if drop else run
 

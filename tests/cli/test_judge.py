@@ -1,10 +1,16 @@
 """evaluate and compare, as they are typed: files and names, tasks and pairs, seeds and groups."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from limrank.cli import run as limrank
+from limrank.cli._groups import groups_by
+from limrank.cli._judged import Judged, default_split, defaults, open_judged, tasks_of
+from limrank.datasets.litsearch import Question
+from limrank.errors import Mismatch, Unknown
+from limrank.qrels import Qrels
 
 QUERIES = [f"q{i}" for i in range(8)]
 
@@ -203,3 +209,73 @@ def test_the_result_can_be_ranx_s_report_and_a_file(call, folder):
 def test_what_cannot_be_judged_is_one_clear_line(call, arguments, message):
     said = call(*arguments, code=1)
     assert message in said and said.count("\n") == 1
+
+
+def judged(name, query_ids=("q1", "q2"), **more):
+    qrels = Qrels({query_id: {"d": 1} for query_id in query_ids}, name=name)
+    return Judged(name, qrels, {}, (), SimpleNamespace(name=name, **more))
+
+
+PAIR = ("1-og", "1-changed")
+
+
+def test_a_dataset_s_own_measures_and_groups_are_the_default():
+    assert defaults([judged("followir/core17", PAIR), judged("followir/news21", PAIR)]) == ("p-mrr", "score")
+    assert defaults([judged("followir/news21/og", ("1-og",))]) == ("nDCG@5",)
+    assert defaults([judged("litsearch")]) == defaults([judged("litsearch/broad")]) == ("R@5", "R@20")
+    assert defaults([judged("bright/pony")]) == ("nDCG@10", "MAP", "MRR", "R@100")
+    assert default_split([judged("litsearch")]) == ("specificity", "origin")
+    assert default_split([judged("litsearch/broad")]) == default_split([judged("pony")]) == ()
+
+
+def test_paired_datasets_are_tasks_and_two_halves_are_one():
+    collections = [judged("followir/core17", PAIR), judged("followir/news21", PAIR)]
+    assert [len(task.judged) for task in tasks_of(collections, instructions=True)] == [1, 1]
+    [task] = tasks_of([judged("stdlib/og", PAIR[:1]), judged("stdlib/changed", PAIR[1:])], instructions=True)
+    assert (task.label, len(task.judged)) == ("stdlib", 2)
+    with pytest.raises(Mismatch, match="p-mrr needs judgments of the original"):
+        tasks_of([*collections, judged("pony")], instructions=True)
+
+
+def test_litsearch_s_queries_are_grouped_by_what_it_says_of_them():
+    questions = [
+        Question("q1", "?", "inline_acl", "specific", "inline", 1, ("7",)),
+        Question("q2", "?", "manual_iclr", "broad", "author", 2, ("8",)),
+    ]
+    found = judged("litsearch", questions=lambda: iter(questions))
+    assert groups_by(("specificity", "origin"), found) == {"q1": "specific inline", "q2": "broad author"}
+    assert groups_by(("quality",), found) == {"q1": "1", "q2": "2"}
+    with pytest.raises(Unknown, match="litsearch has origin, quality, query_set, specificity"):
+        groups_by(("difficulty",), found)
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(folder):
+    assert [one.label for one in open_judged([], ["biology/qrels.trec", "pony/qrels.trec"])] == ["biology", "pony"]
+    assert [one.label for one in open_judged([], ["biology/qrels.trec"])] == ["qrels"]
+    (folder / "more" / "pony").mkdir(parents=True)
+    (folder / "more" / "pony" / "qrels.trec").write_text("q1 0 d 1\n")
+    paths = ["pony/qrels.trec", "more/pony/qrels.trec"]
+    assert [one.label for one in open_judged([], paths)] == paths
+
+
+@pytest.fixture
+def barred(folder):
+    """A dataset that excludes the document at rank 1 of q0, where the relevant one is at rank 2."""
+    place = folder / "barred"
+    (place / "qrels").mkdir(parents=True)
+    (place / "corpus.jsonl").write_text("".join(json.dumps({"_id": d, "text": d}) + "\n" for d in ("yes", "no1")))
+    (place / "queries.jsonl").write_text('{"_id": "q0", "text": "a"}\n')
+    (place / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq0\tyes\t1\n")
+    (place / "excluded_ids.jsonl").write_text('{"_id": "q0", "excluded_ids": ["no1"]}\n')
+    write_run(place / "runs" / "mine.trec", [2])
+    return "barred"
+
+
+def test_excluded_documents_are_told_and_can_be_dropped(folder, barred, capsys):
+    assert limrank(["evaluate", "mine", "-d", barred, "mrr"]) == 0
+    said = capsys.readouterr()
+    assert "0.5000" in said.out
+    assert "mine holds 1 document that barred excludes" in said.err and "--drop-excluded removes" in said.err
+    assert limrank(["evaluate", "mine", "-d", barred, "mrr", "--drop-excluded"]) == 0
+    said = capsys.readouterr()
+    assert "1.0000" in said.out and "excludes" not in said.err
