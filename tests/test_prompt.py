@@ -80,6 +80,82 @@ def test_parts_are_counted_over_all_messages_of_a_chat(tmp_path: Path) -> None:
     assert filled.shared == 3 and filled.cut == (3,)
 
 
+LIST = """
+format = "completion"
+item = "[{number}|{letter}] {title}: {passage}\\n"
+text = "{query}, {count} of them:\\n{passages}as in {example}, {query}"
+"""
+THREE = (Document("a", "first", "One"), Document("b", "{query}"), Document("c", "third", "Three"))
+
+
+def test_a_list_prompt_names_its_documents_in_their_order(tmp_path: Path) -> None:
+    loaded = prompt.load(written(tmp_path, LIST), many=True)
+    [message] = loaded.fill_list(Query("q", "why?", "Be {count}."), THREE).messages
+    assert "".join(part.text for part in message.parts) == (
+        "why? Be {count}., 3 of them:\n[1|A] One: first\n[2|B] : {query}\n[3|C] Three: third\n"
+        "as in [2] > [1] > [3], why? Be {count}."
+    )
+
+
+def test_the_passages_of_a_list_may_be_cut_and_what_is_before_the_first_is_shared(tmp_path: Path) -> None:
+    filled = prompt.load(written(tmp_path, LIST)).fill_list(QUERY, THREE)
+    parts = [part for message in filled.messages for part in message.parts]
+    assert [parts[i] for i in filled.cut] == [Part(text, False) for text in ("first", "{query}", "third")]
+    # Nothing of a document is shared, and no part behind the first of a document.
+    shared = "".join(part.text for part in parts[: filled.shared])
+    assert shared == "why {passage}? Be strict., 3 of them:\n[1|A] "
+    other = prompt.load(written(tmp_path, LIST)).fill_list(QUERY, THREE[::-1])
+    assert [part for message in other.messages for part in message.parts][: other.shared] == parts[: filled.shared]
+
+
+def test_a_list_as_a_chat_repeats_neighbouring_messages_together(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        'format = "chat"\n'
+        '[[messages]]\nrole = "system"\ntext = "Rank {count}."\n'
+        '[[messages]]\nrole = "user"\nrepeat = true\ntext = "[{number}] {passage}"\n'
+        '[[messages]]\nrole = "assistant"\nrepeat = true\ntext = "Got {number}."\n'
+        '[[messages]]\nrole = "user"\ntext = "{query}"\n',
+    )
+    loaded = prompt.load(path, many=True)
+    filled = loaded.fill_list(QUERY, THREE[:2])
+    assert [(message.role, "".join(part.text for part in message.parts)) for message in filled.messages] == [
+        ("system", "Rank 2."),
+        ("user", "[1] One first"),
+        ("assistant", "Got 1."),
+        ("user", "[2] {query}"),
+        ("assistant", "Got 2."),
+        ("user", "why {passage}? Be strict."),
+    ]
+    # Rank, 2, ., [, 1, ], passage: parts are counted over all messages.
+    parts = [part.text for message in filled.messages for part in message.parts]
+    assert [parts[i] for i in filled.cut] == ["One first", "{query}"] and parts[filled.shared] == "One first"
+
+
+@pytest.mark.parametrize("name", prompt.names())
+def test_only_the_files_own_words_are_trusted_in_a_list(name: str) -> None:
+    loaded = prompt.load(name, needs=())
+    if not loaded.many:
+        pytest.skip("not a prompt for several documents")
+    secret = [Document(f"d{i}", "SECRET", "SECRET") for i in range(3)]
+    filled = loaded.fill_list(Query("q", "SECRET", "SECRET"), secret)
+    parts = [part for message in filled.messages for part in message.parts]
+    assert sum(not part.trusted and "SECRET" in part.text for part in parts) >= 4
+    assert all("SECRET" not in part.text for part in parts if part.trusted)
+
+
+def test_how_many_documents_a_prompt_is_about_is_checked(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match="rank1: is about one document at a time"):
+        prompt.load("rank1", many=True)
+    with pytest.raises(BadFile, match="is about several documents at a time"):
+        prompt.load(written(tmp_path, LIST), many=False)
+    lonely = 'format = "completion"\ntext = "{query} {passages}"'
+    with pytest.raises(BadFile, match="need each other"):
+        prompt.load(written(tmp_path, lonely), needs=())
+    with pytest.raises(BadFile, match=r"nothing fills \{number\}"):
+        prompt.load(written(tmp_path, 'format = "completion"\ntext = "{query} {passage} {number}"'))
+
+
 def test_the_target_is_untrusted_and_the_choices_are_trusted() -> None:
     target = prompt.load("upr").fill_target(QUERY, DOCUMENT)
     assert target == Part(" why {passage}? Be strict.", trusted=False)
