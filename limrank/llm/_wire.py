@@ -7,7 +7,6 @@ is broken by a space: `<|im_end|>` becomes `< |im_end|>`. A number that is not t
 from __future__ import annotations
 
 import json
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -120,8 +119,6 @@ def question(request: Request, style: Style, *, encoded: Encoded | None, labels:
         body |= {"return_token_ids": True} if style.vllm and encoded else {}
     if request.schema and style.schema != "none":
         body["response_format"] = _format(json.loads(request.schema), style.schema)
-    if request.schema and style.schema != "none":
-        body["response_format"] = _format(json.loads(request.schema), style.schema)
     if labels is not None:
         body |= {"logprobs": len(labels), "logprob_token_ids": list(labels), "return_tokens_as_token_ids": True}
         body |= {} if request.max_tokens else {"allowed_token_ids": list(labels)}
@@ -131,12 +128,6 @@ def question(request: Request, style: Style, *, encoded: Encoded | None, labels:
     dropped = encoded.dropped if encoded else 0
     read = partial(_answer, request=request, chat=chat, names=names, dropped=dropped, vllm=style.vllm)
     return Question("/chat/completions" if chat else "/completions", (_merged(body, style.extra),), read)
-
-
-def _format(schema: Json, form: str) -> Json:
-    if form == "json_object":
-        return {"type": "json_object", "schema": schema}
-    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
 
 
 def _format(schema: Json, form: str) -> Json:

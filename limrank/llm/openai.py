@@ -79,8 +79,6 @@ def load(
             `body='{"repeat_penalty": 1}'` to write what is most probable at temperature 0.
         schema: How the server takes the JSON schema of an answer: as OpenAI defines it, as llama-cpp-python does, or
             not at all.
-        schema: How the server takes the JSON schema of an answer: as OpenAI defines it, as llama-cpp-python does, or
-            not at all.
         served_as: The model's name in the server's answers, where it is not `model`.
         concurrency: Questions that one server is asked at a time.
         timeout: Seconds for one question, from first byte to last.
@@ -127,7 +125,6 @@ def load(
         "dialect": "" if dialect == "auto" else dialect,
         "top_logprobs": "" if top_logprobs == 20 else top_logprobs,
         "body": json.dumps(style.extra, sort_keys=True) if style.extra else "",
-        "schema": "" if schema == "json_schema" else schema,
         "schema": "" if schema == "json_schema" else schema,
     }
     name = " ".join([f"openai:{model}", *(f"{key}={value}" for key, value in options.items() if value)])
