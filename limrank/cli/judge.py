@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 Flag = Annotated[bool, Parameter(negative=())]
-Datasets = Annotated[list[str], Parameter(name=["--dataset", "-d"])]
+Datasets = Annotated[list[str], Parameter(name=["--dataset", "-d"], negative=())]
+Listed = Annotated[list[str], Parameter(negative=())]
 # `compare` takes several at once, as a shell's * gives them; its runs stand before.
-ManyDatasets = Annotated[list[str], Parameter(name=["--dataset", "-d"], consume_multiple=True)]
-ManyFiles = Annotated[list[str], Parameter(consume_multiple=True)]
+ManyDatasets = Annotated[list[str], Parameter(name=["--dataset", "-d"], consume_multiple=True, negative=())]
+ManyFiles = Annotated[list[str], Parameter(consume_multiple=True, negative=())]
 
 
 def evaluate(
@@ -40,9 +41,9 @@ def evaluate(
     /,
     *measures: str,
     dataset: Datasets | None = None,
-    qrels: list[str] | None = None,
+    qrels: Listed | None = None,
     runs: str = "",
-    by: list[str] | None = None,
+    by: Listed | None = None,
     drop_excluded: Flag = False,
     missing: Literal["zero", "skip", "error"] = "zero",
     per_query: Flag = False,
@@ -142,8 +143,9 @@ def compare(
     dataset: ManyDatasets | None = None,
     qrels: ManyFiles | None = None,
     runs: str = "",
-    group: list[str] | None = None,
-    measures: Annotated[list[str], Parameter(name=["--measures", "-m"], consume_multiple=True)] | None = None,
+    group: Listed | None = None,
+    measures: Annotated[list[str], Parameter(name=["--measures", "-m"], consume_multiple=True, negative=())]
+    | None = None,
     baseline: str = "",
     test: Literal["t", "randomization", "tukey"] = "t",
     correction: Literal["holm", "bonferroni", "bh", "none"] = "holm",
