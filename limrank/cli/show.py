@@ -1,4 +1,4 @@
-"""show: what a run, an index, a prompt or a dataset holds."""
+"""show: what a run, an index, a prompt, a published model or a dataset holds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from limrank.cli._files import index_folder
 from limrank.cli._filled import show_filled
+from limrank.cli._published import show_model
 from limrank.cli._terminal import emit_json, table
 from limrank.errors import LimrankError, Unknown
 
@@ -29,13 +30,14 @@ def show(
     tokens: Annotated[bool, Parameter(negative=())] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a run, an index, a prompt or a dataset.
+    """Show a run, an index, a prompt, a published model or a dataset.
 
     `limrank show prompt NAME --dataset D --query Q` renders exactly what a model is sent.
 
     Args:
-        thing: A run file, an index folder, a dataset, or the word "prompt" and a prompt's name or file.
-        name: Of the prompt.
+        thing: A run file, an index folder, a dataset, the word "prompt" and a prompt's name or file, or the word
+            "model" and the name of a published reranker.
+        name: Of the prompt or model.
         query: With a run: this query's documents; with a dataset: this query; with a prompt: fill it with this query.
         dataset: Whose texts and judgments are shown beside the scores, or fill the prompt.
         doc: With a prompt: fill it with this document; default: the first relevant one.
@@ -54,8 +56,10 @@ def show(
             show_filled(name, dataset=dataset, query=query, doc=doc, llm=llm, tokens=tokens, as_json=as_json)
         else:
             _show_prompt(name, as_json=as_json)
+    elif thing == "model":
+        show_model(name, as_json=as_json)
     elif name:
-        raise LimrankError(f"show {thing} {name}: only 'prompt' is followed by a name")
+        raise LimrankError(f"show {thing} {name}: only 'prompt' and 'model' are followed by a name")
     elif path.is_file() and not thing.endswith(".toml"):
         _show_run(path, query=query, dataset=dataset, k=k, as_json=as_json)
     elif thing.endswith(".toml") or thing in prompt.names():

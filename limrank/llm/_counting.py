@@ -177,4 +177,4 @@ def tokens_of(llm: str) -> tuple[Tokens | None, str]:
         made = require("transformers").AutoTokenizer.from_pretrained(location, **place)
         return Tokens(made), f"tokenizer of {weights.name}"
     except (LimrankError, OSError, ValueError) as error:
-        return None, f"the tokenizer of {named} is not to be had ({' '.join(str(error).split())[:120]})"
+        return None, f"the tokenizer of {named} is not to be had ({str(error).partition(';')[0]})"
