@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from limrank import prompt as prompts
 from limrank.errors import BadFile, LimrankError
+from limrank.llm import open_llm
 from limrank.llm._recorded import Recorded
 from limrank.llm.fake import Fake, by_judgments, faulty
 from limrank.qrels import Qrels
@@ -340,6 +341,34 @@ def test_a_prompt_that_names_no_document_is_refused(tmp_path: Path) -> None:
 def test_from_the_command_line_it_is_a_spec() -> None:
     opened = open_reranker("listwise order=topdown window=10 top=5 words=100", llm=answering("?"))
     assert opened.name == "listwise" and opened.counts["windows"] == 0
+
+
+def test_with_a_real_model_a_thought_is_forced_and_labels_rank(tiny_model: Path, tmp_path: Path) -> None:
+    """Random weights: they think without end, and their labels have an order that can be asked for label by label."""
+    spec = f"transformers:{tiny_model} device=cpu"
+    (tmp_path / "think.toml").write_text(
+        'format = "chat"\nclose = "</think>"\nitem = "[{number}] {passage}; "\n'
+        '[[messages]]\nrole = "user"\ntext = "{query}: {passages}"\n'
+    )
+    thinking = open_reranker("listwise think=6 window=3", llm=spec, prompt=str(tmp_path / "think.toml"))
+    [ranking] = thinking.rerank([job_of([0] * 4)])
+    assert ids(ranking) == ["d0", "d1", "d2", "d3"]
+    counts = thinking.counts
+    assert counts["windows"] == counts["malformed"] == counts["retried"] == 2 and counts["failed"] == 0
+    # Two windows, each asked about twice: as many thoughts, none of which ended.
+    assert counts["forced"] == 4 and counts["asked"] == 8
+    (tmp_path / "label.toml").write_text(
+        'format = "completion"\nitem = "{letter}: {passage}\\n"\ntext = "{query}\\n{passages}Best: ["\n'
+        'choices = ["A", "B", "C", "D"]\n'
+    )
+    labelling = open_reranker("listwise logits=true window=4", llm=spec, prompt=str(tmp_path / "label.toml"))
+    job = job_of([0] * 4)
+    [ranking] = labelling.rerank([job])
+    loaded = prompts.load(str(tmp_path / "label.toml"), many=True)
+    filled = loaded.fill_list(job.query, [doc._replace(text=doc.text.strip()) for doc in job.documents])
+    [[(_, answer)]] = open_llm(spec).generate(iter([Request(filled.messages, choices=loaded.choice_parts)]))
+    best = sorted(range(4), key=lambda i: -answer.logprobs[i])
+    assert ids(ranking) == [f"d{i}" for i in best] and labelling.counts["windows"] == 1
 
 
 TWO = (Document("a", "first text"), Document("b", "second text"))
