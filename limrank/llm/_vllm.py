@@ -1,7 +1,8 @@
 """What vLLM is asked for one request, and what its outputs say about it; knows nothing of the engine.
 
 Labels are asked for by token id and read off the model's own probabilities, before anything is done to them to choose
-a token. Structured outputs (`choice`) are not used: their log-probabilities are already those of the allowed answers.
+a token. Structured outputs hold a text to its schema, but labels are never read off them: their log-probabilities are
+already those of what is allowed.
 """
 
 from __future__ import annotations
@@ -25,11 +26,6 @@ class Ask(NamedTuple):
     kind: Literal["labels", "text", "likelihood"]
     ids: Sequence[int]
     parameters: Mapping[str, Any]
-
-    @property
-    def length(self) -> int:
-        """Tokens of the prompt and of the answer."""
-        return len(self.ids) + int(self.parameters["max_tokens"])
 
 
 class Unreadable(Exception):
@@ -56,7 +52,8 @@ def asks(request: Request, encoded: Encoded) -> list[Ask]:
         writing = {"max_tokens": request.max_tokens, "temperature": request.temperature, "seed": seed}
         # </think> is a special token in some vocabularies; without it no stop string would be found.
         stopping = {"skip_special_tokens": False, "include_stop_str_in_output": True, "detokenize": bool(request.stop)}
-        found.append(Ask("text", encoded.ids, writing | stopping | {"stop": list(request.stop)}))
+        held = {"structured_outputs": {"json": request.schema}} if request.schema else {}
+        found.append(Ask("text", encoded.ids, writing | stopping | held | {"stop": list(request.stop)}))
     return found
 
 

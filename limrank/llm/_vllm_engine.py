@@ -79,7 +79,7 @@ class Engine:
             LimrankError: vLLM cannot run the model like this.
         """
         vllm = require("vllm", extra="vllm", needed_for="the vllm backend")
-        self._name, self._vllm, self._lora = name, vllm, None
+        self._name, self._lora = name, None
         if adapter:
             rank = next((rank for rank in RANKS if rank >= adapter.rank), adapter.rank)
             options = {**options, "enable_lora": True, "max_lora_rank": rank, "max_loras": 1}
@@ -105,10 +105,13 @@ class Engine:
             Refused: vLLM does not accept it.
             LimrankError: The engine has stopped.
         """
-        final = require("vllm.sampling_params").RequestOutputKind.FINAL_ONLY
+        sampling = require("vllm.sampling_params")
         prompt = require("vllm.inputs").tokens_input(list(ask.ids))
+        options = {**ask.parameters, "output_kind": sampling.RequestOutputKind.FINAL_ONLY}
         try:
-            parameters = self._vllm.SamplingParams(**ask.parameters, output_kind=final)
+            if held := options.get("structured_outputs"):
+                options["structured_outputs"] = sampling.StructuredOutputsParams(**held)
+            parameters = sampling.SamplingParams(**options)
             self._engine.add_request(name, prompt, parameters, lora_request=self._lora)
         except (ValueError, require("vllm.exceptions").VLLMClientError) as error:
             raise Refused(f"vLLM refuses the request: {_words(error)}") from None

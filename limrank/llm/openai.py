@@ -34,6 +34,7 @@ from limrank.llm._calls import digest
 from limrank.llm._ended import UNTOLD
 from limrank.llm._endpoints import Endpoints
 from limrank.llm._http import Http, key_of
+from limrank.llm._room import encode
 from limrank.llm._served import Served, Session
 from limrank.llm._tokens import Encoded, Tokens, Unencodable
 from limrank.llm._weights import dequantised, find
@@ -198,10 +199,10 @@ class OpenAI:
         after = Response(text=begun + response.text, truncated_tokens=response.truncated_tokens)
         # A token has a byte at least.
         room = max(len(one.encode()) for one in request.stop)
-        return request._replace(after=after, bridge="", stop=(), choices=(), max_tokens=room, reserve=0)
+        return request._replace(after=after, bridge="", stop=(), choices=(), max_tokens=room, reserve=0, schema="")
 
     def _encoded(self, request: Request) -> Encoded | None:
-        return None if self._tokens is None else self._tokens.encode(request, self._max_length)
+        return None if self._tokens is None else encode(self._tokens, request, self._max_length)
 
     def _trimmed(self, response: Response) -> Response:
         """Without token ids that are not those of the text, such as an end-of-text token."""

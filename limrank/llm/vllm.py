@@ -22,8 +22,9 @@ from typing import Any, Literal
 from limrank.errors import LimrankError
 from limrank.extras import require
 from limrank.llm import Delivery
+from limrank.llm._room import encode
 from limrank.llm._tokens import Encoded, Tokens, Unencodable
-from limrank.llm._vllm import Ask, asks, read
+from limrank.llm._vllm import asks, read
 from limrank.llm._vllm_engine import Adapter, Engine, Refused, adapter_in
 from limrank.llm._weights import SMOLLM2, Weights, dequantised, find
 from limrank.records import Request, Response
@@ -145,22 +146,6 @@ class VLLM:
         transformers = require("transformers")
         return Tokens(transformers.AutoTokenizer.from_pretrained(self._location, revision=self.weights.revision))
 
-    def questions(self, request: Request) -> tuple[Encoded, list[Ask]]:
-        """A request's prompt, and what the engine is to be asked about it.
-
-        Raises:
-            Unencodable: It does not fit.
-        """
-        room = self.engine.max_length
-        encoded = self.tokens.encode(request, room)
-        found = asks(request, encoded)
-        # vLLM always generates a token, even where only the prompt is looked at, and that needs room, too.
-        over = max((ask.length for ask in found), default=0) - room
-        if over > 0:
-            encoded = self.tokens.encode(request, room - over)
-            found = asks(request, encoded)
-        return encoded, found
-
     def begin(self, job: _Job, name: str) -> None:
         """Ask the engine all questions of a job, or none of them.
 
@@ -219,8 +204,9 @@ class VLLM:
 class _Job:
     """A request that the engine is at work on, and what it has told: an output for each question, by its place."""
 
-    def __init__(self, exchange: _Exchange, position: int, request: Request, encoded: Encoded, asks: list[Ask]) -> None:
-        self.exchange, self.position, self.request, self.encoded, self.asks = exchange, position, request, encoded, asks
+    def __init__(self, exchange: _Exchange, position: int, request: Request, encoded: Encoded) -> None:
+        self.exchange, self.position, self.request, self.encoded = exchange, position, request, encoded
+        self.asks = asks(request, encoded)
         self.told: dict[int, Any] = {}
         self.begun = time.perf_counter()
 
@@ -261,7 +247,8 @@ class _Exchange:
 
     def begin(self, position: int, request: Request) -> None:
         try:
-            job = _Job(self, position, request, *self.vllm.questions(request))
+            encoded = encode(self.vllm.tokens, request, self.vllm.engine.max_length)
+            job = _Job(self, position, request, encoded)
             self.vllm.begin(job, f"{self.session}-{position}")
         except (Unencodable, Refused) as error:
             self.known.append((position, Response(status="failed", error=str(error))))

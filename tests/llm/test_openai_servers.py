@@ -254,3 +254,64 @@ def vllm_url(wide_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     log = tmp_path_factory.mktemp("vllm") / "log"
     with Server("vllm.entrypoints.openai.api_server", *names, *options, log=log, seconds=240) as server:
         yield server.url
+
+
+@pytest.fixture(scope="module")
+def transformers(wide_model: Path) -> Any:
+    return open_llm(f"transformers:{wide_model} dtype=float32 device=cpu")
+
+
+@needs_vllm
+def test_vllm_is_recognised_and_gives_labels_by_id_as_transformers_does(vllm_url: str, transformers: Any) -> None:
+    llm = open_llm(f"openai:m url={vllm_url}")
+    requests = [ask(passage, query, choices=TRUE_FALSE) for query in "ab" for passage in PASSAGES]
+    for one, two in zip(answers(llm, requests), answers(transformers, requests)):
+        assert one.status == "ok" and one.prompt_tokens == two.prompt_tokens
+        assert one.logprobs == pytest.approx(two.logprobs, abs=1e-3)
+
+
+@needs_vllm
+def test_with_a_tokenizer_vllm_measures_texts_and_continues_thoughts_as_transformers_does(
+    vllm_url: str, wide_model: Path, transformers: Any
+) -> None:
+    llm = open_llm(f"openai:m url={vllm_url} tokenizer={wide_model} max_length=512")
+    query = (*TRUE_FALSE, Part(" why does the cat sleep?", False))
+    requests = [ask(passage, choices=query) for passage in [*PASSAGES, "</think> true<|im_end|>"]]
+    thoughts = [ask(passage, max_tokens=10, stop=stop) for passage in PASSAGES for stop in ((), ("e", "</think>"))]
+    thoughts += [request._replace(after=answer) for request, answer in zip(thoughts, answers(transformers, thoughts))]
+    verdicts = [
+        request._replace(after=answer, bridge="\n</think>", choices=TRUE_FALSE, max_tokens=0, stop=())
+        for request, answer in zip(thoughts, answers(transformers, thoughts))
+    ]
+    asked = requests + thoughts + verdicts
+    for request, one, two in zip(asked, answers(llm, asked), answers(transformers, asked)):
+        assert (one.status, one.finish_reason, one.text) == ("ok", two.finish_reason, two.text)
+        assert one.logprobs == pytest.approx(two.logprobs, abs=1e-3 * max([1, *two.choice_tokens]))
+        # A stop string may end inside a token, which then is none of the text's.
+        assert one.choice_tokens == two.choice_tokens and one.token_ids in ((), two.token_ids)
+        assert one.prompt_tokens == two.prompt_tokens or max(map(len, request.choices), default=0) > 1
+
+
+@needs_vllm
+def test_chats_are_rendered_by_vllm_or_here_with_the_same_outcome(
+    vllm_url: str, wide_model: Path, transformers: Any
+) -> None:
+    parts = (Part("Is this about cats? ", True), Part("a cat sleeps", False))
+    chat = Request((Message("user", parts),), choices=TRUE_FALSE)
+    text = chat._replace(choices=(), max_tokens=8, stop=("e",))
+    here = answers(transformers, [chat, text])
+    rendered = answers(open_llm(f"openai:m url={vllm_url} tokenizer={wide_model} max_length=512"), [chat, text])
+    [there] = answers(open_llm(f"openai:m url={vllm_url}"), [text])
+    assert rendered[0].logprobs == pytest.approx(here[0].logprobs, abs=1e-3)
+    assert (there.text, there.finish_reason) == (here[1].text, here[1].finish_reason)
+    assert (rendered[1].text, rendered[1].finish_reason) == (here[1].text, here[1].finish_reason)
+
+
+@needs_vllm
+def test_vllm_refuses_an_over_long_prompt_alone(vllm_url: str, wide_model: Path) -> None:
+    requests = [ask(passage, choices=TRUE_FALSE) for passage in ("a cat", "the cat sleeps " * 500, "a dog")]
+    one, long, two = answers(open_llm(f"openai:m url={vllm_url}"), requests)
+    assert (one.status, long.status, two.status) == ("ok", "failed", "ok") and "512" in long.error
+    llm = open_llm(f"openai:m url={vllm_url} tokenizer={wide_model} max_length=512")
+    one, cut, two = answers(llm, requests)
+    assert (one.status, cut.status, two.status) == ("ok", "ok", "ok") and cut.truncated_tokens > 500
