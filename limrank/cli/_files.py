@@ -15,28 +15,7 @@ from limrank.manifest import Manifest, path_of
 
 if TYPE_CHECKING:
     from limrank.datasets import Dataset
-    from limrank.qrels import Qrels
     from limrank.run import Run
-
-
-def judgments(dataset: str, qrels: str) -> tuple[Qrels, dict[str, Any]]:
-    """The judgments that `--dataset` or `--qrels` names, and what identifies them.
-
-    Raises:
-        LimrankError: Both or neither were given.
-    """
-    if bool(dataset) == bool(qrels):
-        raise LimrankError("judgments are needed once: give --dataset NAME or --qrels FILE")
-    if qrels:
-        from limrank.qrels import Qrels
-
-        found = Qrels.read(qrels)
-        return found, {"path": qrels, "sha256": found.sha256()}
-    from limrank.datasets import open_dataset
-
-    opened = open_dataset(dataset)
-    found = opened.qrels()
-    return found, dataset_input(opened) | {"sha256": found.sha256()}
 
 
 def dataset_input(dataset: Dataset) -> dict[str, Any]:
