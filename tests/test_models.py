@@ -7,8 +7,9 @@ import pytest
 
 from limrank import plugins, prompt, published
 from limrank.errors import BadFile, LimrankError, Unknown
+from limrank.llm._tokens import Tokens
 from limrank.llm.fake import Fake
-from limrank.records import Document, Query, Response
+from limrank.records import Document, Query, Request, Response
 from limrank.rerank import open_reranker
 
 QUERY, DOCUMENT = Query("q", "what is IR?"), Document("d", "IR is ...")
@@ -156,6 +157,28 @@ def test_a_model_whose_prompt_is_not_known_asks_for_one() -> None:
 def test_a_trained_prompt_is_sent_byte_for_byte(name: str, documents: list[Document], text: str) -> None:
     """The words as their authors' programs print them for this query and these documents."""
     assert text_of(name, *documents) == text
+
+
+@pytest.mark.parametrize("blank", ["by the normalizer", "by the pre-tokenizer"])
+def test_the_labels_of_followir_are_the_tokens_that_its_authors_read(blank: str) -> None:
+    """The prompt ends with a blank, a token of its own here; behind it they read "true", not "▁true"."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    followir = prompt.load("followir")
+    filled = followir.fill(Query("q", "x"), Document("d", "x"))
+    letters = {letter for part in filled.messages[0].parts for letter in part.text}
+    pieces = {"<unk>": -20.0, "<s>": 0.0} | dict.fromkeys(letters - {" "}, -9.0) | {"\n": -3.0, "▁": -3.0}
+    pieces |= dict.fromkeys(["true", "▁true", "false", "▁false", "▁[/INST]"], -2.0)
+    backend = Tokenizer(models.Unigram(list(pieces.items()), unk_id=0))
+    if blank == "by the normalizer":
+        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    else:
+        backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", unk_token="<unk>")
+    encoded = Tokens(tokenizer).encode(Request(filled.messages, choices=followir.choice_parts), 10_000)
+    assert tokenizer.convert_ids_to_tokens(encoded.ids)[-2:] == ["▁[/INST]", "▁"]
+    assert [tokenizer.convert_ids_to_tokens(ids) for ids in encoded.choices] == [["true"], ["false"]]
 
 
 @pytest.mark.parametrize(

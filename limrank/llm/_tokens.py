@@ -21,6 +21,7 @@ from limrank.records import Message, Part, Request, Response
 SENTINEL = re.compile("\ue000(\\d+|shared)\ue001")
 # A trusted tail at least this long decides by itself how what follows it is tokenised.
 TAIL = 8
+LINE = Part("\n", trusted=True)
 # As many characters of a thought are looked at, for the same purpose.
 CONTEXT = 64
 
@@ -237,7 +238,11 @@ class Tokens:
 
     def _continuation(self, tail: tuple[Part, ...], choice: Part) -> list[int]:
         before, joint = self.ids(tail), self.ids((*tail, choice))
-        return joint[len(before) :] if joint[: len(before)] == before else self.ids((choice,))
+        if joint[: len(before)] == before:
+            return joint[len(before) :]
+        # Apart, but not as the beginning of a text, where SentencePiece puts a blank before the first word.
+        line, behind = self.ids((LINE,)), self.ids((LINE, choice))
+        return behind[len(line) :] if behind[: len(line)] == line else self.ids((choice,))
 
     def shared_ids(self, segments: Segments) -> list[int]:
         """The ids of the shared text alone."""
