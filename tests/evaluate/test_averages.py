@@ -96,6 +96,7 @@ def test_scores_are_broken_down_by_groups_of_queries():
     groups = scores.split({"q1": "easy", "q2": "hard", "q3": "easy", "q4": "hard", "q9": "elsewhere"})
     assert list(groups) == ["easy", "hard"]
     assert groups["easy"].means["MRR"] == (1 + 1 / 4) / 2
+    assert (groups["easy"].missing, groups["easy"].judged) == ((), 2)
     assert (groups["hard"].means["MRR"], groups["hard"].missing, groups["hard"].judged) == (0.25, ("q4",), 2)
     with pytest.raises(Mismatch, match="1 of 4 judged queries are in no group, e.g. 'q4'"):
         scores.split({"q1": "a", "q2": "a", "q3": "a"})
