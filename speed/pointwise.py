@@ -38,6 +38,7 @@ from limrank.llm import LLM, open_llm
 from limrank.llm.transformers import Transformers
 from limrank.records import Request
 from limrank.rerank import Job
+from limrank.rerank._ranking import sigmoid
 from limrank.rerank.pointwise import _request
 from limrank.run import Run
 
@@ -96,11 +97,13 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - start)
             print(f"{name}: {seconds[name][-1]:.1f} s", flush=True)
     first = next(iter(rows))
-    print(f"{'':16} pairs/s   ratio   max difference of log-odds")
+    print(f"{'':16} pairs/s   ratio   max difference of log-odds, of the score")
     for name in rows:
         best = min(seconds[name])
-        difference = max(abs(a - b) for a, b in zip(scores[name], scores[first]))
-        print(f"{name:16} {len(ids) / best:7.2f} {min(seconds[first]) / best:7.2f}   {difference:.1e}")
+        pairs_of_odds = list(zip(scores[name], scores[first]))
+        odds = max(abs(a - b) for a, b in pairs_of_odds)
+        score = max(abs(sigmoid(a) - sigmoid(b)) for a, b in pairs_of_odds)
+        print(f"{name:16} {len(ids) / best:7.2f} {min(seconds[first]) / best:7.2f}   {odds:.1e}   {score:.1e}")
 
 
 def read(options: argparse.Namespace) -> list[Request]:

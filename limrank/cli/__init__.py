@@ -32,7 +32,7 @@ COMMANDS = {
 
 def application() -> Any:
     """The cyclopts application; its commands are imported when they are used."""
-    from cyclopts import App
+    from cyclopts import App, Parameter
 
     from limrank._version import __version__
 
@@ -42,6 +42,8 @@ def application() -> Any:
         help_format="plaintext",
         version=f"limrank {__version__}",
         result_action="return_value",
+        # No --empty-norm beside --norm: a list that is not given is empty.
+        default_parameter=Parameter(negative_iterable=()),
     )
     for order, (name, (module, summary)) in enumerate(COMMANDS.items()):
         function = {"list": "list_", "index": "index_"}.get(name, name)
