@@ -20,7 +20,17 @@ KINDS = ("datasets", "llms", "methods", "models", "index-kinds", "prompts", "mea
 
 def list_(
     what: Literal[
-        "datasets", "llms", "methods", "models", "index-kinds", "prompts", "measures", "benchmarks", "indexes", "runs", "all"
+        "datasets",
+        "llms",
+        "methods",
+        "models",
+        "index-kinds",
+        "prompts",
+        "measures",
+        "benchmarks",
+        "indexes",
+        "runs",
+        "all",
     ] = "all",
     /,
     *,

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from limrank.cli._files import dataset_input, finished, index_folder, options_of, run_place, save_run
 from limrank.cli._terminal import emit_json, note, track
+from limrank.errors import LimrankError
+
+if TYPE_CHECKING:
+    from limrank.datasets import Dataset
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 Force = Annotated[bool, Parameter(name="--force", negative=())]
+CANDIDATES = "candidates"
 
 
 def index_(
@@ -69,10 +74,11 @@ def retrieve(
 ) -> None:
     """Search an index with a dataset's queries.
 
-    Documents that the dataset excludes for a query are removed before the run is cut at k.
+    Documents that the dataset excludes for a query are removed before the run is cut at k. A dataset that says itself
+    which documents are to be ranked, as FollowIR does, needs no index: limrank retrieve candidates followir/core17
 
     Args:
-        index: An index folder, or dataset/name below indexes/.
+        index: An index folder, or dataset/name below indexes/; or the word "candidates", for the dataset's own.
         dataset: Whose queries are asked: an ir_datasets id, bright/<task>, stdlib, or a folder.
         options: More key=value options of the index kind.
         k: Documents per query.
@@ -91,7 +97,15 @@ def retrieve(
     from limrank.retrieve import retrieve as search
 
     started = time.monotonic()
-    folder, collection = index_folder(index), open_dataset(dataset)
+    collection = open_dataset(dataset)
+    if index == CANDIDATES and not Path(index).is_dir():
+        if options or query_side or rm3 or k1 is not None or b is not None:
+            raise LimrankError(
+                "candidates are the dataset's own and are not searched; leave the options of an index out"
+            )
+        _report(_candidates(collection, k=k, name=name, out=out, force=force, started=started), as_json=as_json)
+        return
+    folder = index_folder(index)
     chosen = {"query_side": query_side or None, "rm3": rm3 or None, "k1": k1, "b": b}
     given = {key: str(value) for key, value in chosen.items() if value is not None} | options_of(options)
     retriever = open_index(folder, options=given)
@@ -104,6 +118,24 @@ def retrieve(
         run = search(retriever, list(collection.queries()), k=k, excluded=collection.excluded(), name=name, track=track)
         save_run(run, place, command="retrieve", parameters=parameters, inputs=inputs, started=started)
     _report(place, as_json=as_json)
+
+
+def _candidates(collection: Dataset, *, k: int, name: str, out: Path | None, force: bool, started: float) -> Path:
+    """Write the documents that the dataset itself says are to be ranked, and return where."""
+    find = getattr(collection, "candidates", None)
+    if find is None:
+        raise LimrankError(
+            f"{collection.name} does not say which documents are to be ranked, as followir/... does; build an index: "
+            f"limrank index {collection.name} lucene"
+        )
+    if k < 1:
+        raise LimrankError(f"k={k}: at least one document per query is needed")
+    place = run_place(collection.name, name or CANDIDATES, out)
+    parameters, inputs = {"k": k, "retriever": CANDIDATES}, {"dataset": dataset_input(collection)}
+    if not finished(place, command="retrieve", parameters=parameters, inputs=inputs, force=force):
+        run = find().top(k).renamed(name or CANDIDATES)
+        save_run(run, place, command="retrieve", parameters=parameters, inputs=inputs, started=started)
+    return place
 
 
 def _report(place: Path, *, as_json: bool) -> None:
