@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from limrank.errors import LimrankError
+from limrank.datasets import Dataset
+from limrank.errors import LimrankError, Mismatch
 from limrank.evaluate._report_figures import ranks
 from limrank.evaluate._report_task import Task
 from limrank.llm import recorded_by_query
-from limrank.records import Response, contents
+from limrank.records import Document, Response, contents
 
 LOOKUP = 5000
 # A thought is read from its beginning and judged by its end.
@@ -57,7 +58,7 @@ def reading(task: Task, query_ids: Sequence[str], *, top: int, characters: int, 
     texts = _texts(task, list(places), notes)
     return {
         "docs": list(places),
-        "texts": [cut(texts[doc_id], characters) for doc_id in places] if texts else [],
+        "texts": [cut(texts.get(doc_id, ""), characters) for doc_id in places] if texts else [],
         "queries": queries,
     }
 
@@ -119,17 +120,40 @@ def _said(
 
 
 def _texts(task: Task, doc_ids: Sequence[str], notes: list[str]) -> dict[str, str]:
+    """The texts of all documents, or of none; but judged documents that no run has may be missing in a collection."""
     if task.dataset is None:
         return {}
+    retrieved = {doc_id for run in task.runs.values() for query_id in run for doc_id in run.doc_ids(query_id)}
     texts: dict[str, str] = {}
+    wanted = [doc_id for doc_id in doc_ids if doc_id in retrieved]
     try:
-        for start in range(0, len(doc_ids), LOOKUP):
-            for doc_id, document in task.dataset.lookup(doc_ids[start : start + LOOKUP]).items():
-                texts[doc_id] = contents(document)
+        for start in range(0, len(wanted), LOOKUP):
+            texts |= _contents(task.dataset.lookup(wanted[start : start + LOOKUP]))
+        lost = _lookup_known(task.dataset, [doc_id for doc_id in doc_ids if doc_id not in retrieved], texts)
     except LimrankError as error:
         notes.append(f"{task.name}: documents without their texts: {error}")
         return {}
+    if lost:
+        notes.append(f"{task.name}: {len(lost)} relevant documents are not in the collection, e.g. {lost[0]!r}")
     return texts
+
+
+def _lookup_known(dataset: Dataset, doc_ids: Sequence[str], texts: dict[str, str]) -> list[str]:
+    """Put the texts of those documents that the collection has into `texts`; returns the others."""
+    if not doc_ids:
+        return []
+    try:
+        texts |= _contents(dataset.lookup(doc_ids))
+    except Mismatch:
+        if len(doc_ids) == 1:
+            return list(doc_ids)
+        half = len(doc_ids) // 2
+        return _lookup_known(dataset, doc_ids[:half], texts) + _lookup_known(dataset, doc_ids[half:], texts)
+    return []
+
+
+def _contents(documents: Mapping[str, Document]) -> dict[str, str]:
+    return {doc_id: contents(document) for doc_id, document in documents.items()}
 
 
 def cut(text: str, characters: int) -> str:

@@ -17,8 +17,8 @@ function showMeans() {
   const columns = [["run", false], ...comparison.measures.map((measure) => [measure, true]), ["first stage", false]];
   put("means", table(columns, rows, "Means of every run"),
     el("p", { class: "hint" }, report.describe + " The best mean of a measure is bold, whatever the tests say."));
-  put("warnings", [...comparison.warnings, ...report.notes].map((text) => el("li", {}, text)));
-  byId("warnings").hidden = comparison.warnings.length + report.notes.length === 0;
+  put("warnings", comparison.warnings.map((text) => el("li", {}, text)));
+  byId("warnings").hidden = comparison.warnings.length === 0;
 }
 
 function verdict(difference) {

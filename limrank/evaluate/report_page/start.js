@@ -10,6 +10,7 @@ function showBasis() {
   put("basis", el("p", {}, report.describe), table([["task", false], ["queries", true], ["sha256 of the judgments", false]], tasks, "Judgments"),
     detectable.length ? [el("h3", {}, `The difference that these queries can show (power ${comparison.power}, the pair with the median error)`),
       table([["measure", false], ["one test", true], ["corrected", true]], detectable, "Detectable differences")] : null,
+    report.notes.length ? [el("h3", {}, "What is not here"), el("ul", {}, report.notes.map((text) => el("li", {}, text)))] : null,
     el("h3", {}, "Runs"), runs, el("p", { class: "hint" }, `limrank ${report.limrank}. This file holds everything it shows and loads nothing.`));
 }
 
