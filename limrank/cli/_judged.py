@@ -31,13 +31,17 @@ SPLITS = {"litsearch": ("specificity", "origin")}
 
 
 class Judged(NamedTuple):
-    """Judgments, what identifies them, and where runs on them lie: patterns that hold {run}."""
+    """Judgments, what identifies them, and where runs on them lie: patterns that hold {run}.
+
+    `excluded` is by query id what the dataset wants never to be returned.
+    """
 
     label: str
     qrels: Qrels
     identity: Mapping[str, Any]
     places: tuple[str, ...]
     dataset: Dataset | None
+    excluded: Mapping[str, frozenset[str]]
 
 
 class Task(NamedTuple):
@@ -90,7 +94,7 @@ def _from_dataset(name: str) -> Judged:
     identity = dataset_input(dataset) | {"sha256": qrels.sha256()}
     # A folder of one's own may hold its runs, as the shared collections do.
     beside = (str(Path(name) / "runs" / "{run}"),) if Path(name).is_dir() else ()
-    return Judged(dataset.name, qrels, identity, (f"runs/{dataset.name}/{{run}}", *beside), dataset)
+    return Judged(dataset.name, qrels, identity, (f"runs/{dataset.name}/{{run}}", *beside), dataset, dataset.excluded())
 
 
 def _from_file(path: str) -> Judged:
@@ -98,7 +102,7 @@ def _from_file(path: str) -> Judged:
 
     qrels = Qrels.read(path)
     places = (str(Path(path).parent / "runs" / "{run}"), f"runs/{qrels.name}/{{run}}")
-    return Judged(qrels.name, qrels, {"path": path, "sha256": qrels.sha256()}, places, None)
+    return Judged(qrels.name, qrels, {"path": path, "sha256": qrels.sha256()}, places, None, {})
 
 
 def _short_labels(names: Sequence[str]) -> list[str]:
@@ -161,7 +165,7 @@ def _collection(one: Judged) -> str:
 
 
 def score_run(
-    words: Sequence[str], task: Task, measures: Sequence[str], *, missing: Missing, drop_excluded: bool, alone: bool
+    words: list[str], task: Task, measures: Sequence[str], *, missing: Missing, drop_excluded: bool, alone: bool
 ) -> Scores:
     """One run on one task.
 
@@ -177,7 +181,9 @@ def score_run(
     from limrank.evaluate.instruction import SCORE_OF, asked
     from limrank.run import Run
 
-    places = zip(words, task.judged) if len(words) > 1 else ((words[0], one) for one in task.judged)
+    # One file may hold the queries of both instructions, and so may one set of judgments; two belong to one another.
+    both = max(len(words), len(task.judged))
+    places = zip(words * (both // len(words)), task.judged * (both // len(task.judged)), strict=True)
     paths = [(find_run(word, one, alone=alone), one) for word, one in places]
     found = {path: Run.read(path) for path in dict.fromkeys(path for path, _ in paths)}
     for path, one in paths:
@@ -196,8 +202,7 @@ def _without_excluded(run: Run, judged: Judged, *, drop: bool) -> Run:
                 "which documents are excluded is known of a dataset, not of a qrels file; give --dataset"
             )
         return run
-    excluded = judged.dataset.excluded()
-    kept = run.without(excluded) if excluded else run
+    kept = run.without(judged.excluded) if judged.excluded else run
     count = sum(len(run.doc_ids(query_id)) - len(kept.doc_ids(query_id)) for query_id in run)
     if count and not drop:
         note(

@@ -79,14 +79,14 @@ def evaluate(
         raise LimrankError(
             f"{second[0]}: evaluate takes one run, and two only for p-mrr; limrank compare takes several"
         )
+    if by and len(judged) > 1:
+        raise LimrankError("--by divides the queries of one dataset; with several, the table is by task already")
 
-    def score(words: Sequence[str], task: Task) -> Scores:
+    def score(words: list[str], task: Task) -> Scores:
         return score_run(words, task, names, missing=missing, drop_excluded=drop_excluded, alone=len(tasks) == 1)
 
     name = system_names([run])[0]
     scores = score([run, *second], tasks[0]) if len(tasks) == 1 else score_system(name, [run], tasks, score)
-    if by and len(judged) > 1:
-        raise LimrankError("--by divides the queries of one dataset; with several, the table is by task already")
     attributes = default_split(judged) if by is None else by
     groups = scores.split(groups_by(attributes, judged[0])) if attributes else scores.by_task()
     for text in scores.warnings():
@@ -214,7 +214,7 @@ def compare(
     names = measures or list(defaults(judged))
     tasks = tasks_of(judged, instructions=asked(names))
 
-    def score(words: Sequence[str], task: Task) -> Scores:
+    def score(words: list[str], task: Task) -> Scores:
         return score_run(words, task, names, missing=missing, drop_excluded=drop_excluded, alone=len(tasks) == 1)
 
     comparison = compare_scores(

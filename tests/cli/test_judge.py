@@ -131,6 +131,12 @@ def test_p_mrr_takes_judgments_of_both_instructions_in_one_file_and_runs_by_name
     assert "0.5000" in call("evaluate", "mine", *options, "p-mrr")
 
 
+def test_two_runs_belong_to_one_file_of_judgments_of_both_instructions(call, folder):
+    (folder / "both.qrels").write_text((folder / "og.qrels").read_text() + (folder / "changed.qrels").read_text())
+    found = json.loads(call("evaluate", "og.trec", "changed.trec", "--qrels", "both.qrels", "p-mrr", "--json"))
+    assert found["means"] == {"p-MRR": 0.5}
+
+
 def test_compare_by_p_mrr_is_by_topic(call, folder):
     (folder / "flat.trec").write_text(
         "".join((folder / "og.trec").read_text().replace("-og", side) for side in ("-og", "-changed"))
@@ -213,7 +219,7 @@ def test_what_cannot_be_judged_is_one_clear_line(call, arguments, message):
 
 def judged(name, query_ids=("q1", "q2"), **more):
     qrels = Qrels({query_id: {"d": 1} for query_id in query_ids}, name=name)
-    return Judged(name, qrels, {}, (), SimpleNamespace(name=name, **more))
+    return Judged(name, qrels, {}, (), SimpleNamespace(name=name, **more), {})
 
 
 PAIR = ("1-og", "1-changed")

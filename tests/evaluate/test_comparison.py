@@ -180,6 +180,11 @@ def test_a_ranx_report_holds_our_numbers():
     assert "1.0000ᵇᶜ" in str(report) and "\\toprule" in report.to_latex()
 
 
+@pytest.mark.parametrize(("test", "theirs"), [("t", "student"), ("randomization", "fisher"), ("tukey", "tukey")])
+def test_a_ranx_report_names_the_test(test, theirs):
+    assert to_ranx_report(compare([FIRST, MIXED], QRELS, ["mrr"], test=test)).to_dict()["stat_test"] == theirs
+
+
 def test_what_a_ranx_report_cannot_hold_is_refused():
     with pytest.raises(LimrankError, match="no measure Bpref"):
         to_ranx_report(compare([FIRST, MIXED], QRELS, ["bpref"]))
