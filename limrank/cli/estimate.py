@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from cyclopts import Parameter
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from limrank.estimate import Cost
     from limrank.run import Run
 
+Row: TypeAlias = dict[str, Any]
+Listed = Annotated[list[str], Parameter(negative=())]
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 
 
@@ -31,9 +33,9 @@ def estimate(
     prompt: str = "",
     mix: float | None = None,
     depth: int | None = None,
-    then: list[str] | None = None,
+    then: Listed | None = None,
     thought_tokens: int = 400,
-    tokens_per_second: tuple[float, float] | None = None,
+    tokens_per_second: Annotated[tuple[float, float], Parameter(negative=())] | None = None,
     price_in: float | None = None,
     price_out: float | None = None,
     as_json: AsJson = False,
@@ -46,14 +48,14 @@ def estimate(
 
     Args:
         run: A TREC run file, .gz or not.
-        dataset: As for rerank.
+        dataset: Where its queries and documents are: an ir_datasets id, bright/<task>, stdlib, or a folder.
         model: A published reranker; see limrank list models
-        method: As for rerank.
-        llm: As for rerank.
-        prompt: As for rerank.
+        method: "name key=value ..."; default: likelihood, or the model's.
+        llm: "backend:model key=value ..."; default: transformers:smollm2, or the model's.
+        prompt: A shipped prompt or a TOML file; default: the method's or model's own.
         mix: As for rerank.
-        depth: As for rerank.
-        then: As for rerank.
+        depth: Documents per query that are reranked; default: 100, or the model's.
+        then: One more stage, as for rerank.
         thought_tokens: Assumed length of a thought. Rank1's chains are of 20 to 500 words (arXiv 2502.18418), and took
             397.7 tokens on average when trained again on Qwen3 (arXiv 2510.08985).
         tokens_per_second: Of the machine: prompt tokens that it reads, and tokens that it writes. An H100 with a model
@@ -112,9 +114,9 @@ def show(
         print(f"tokens: {counted}")
 
 
-def _row(cost: Cost, speeds: tuple[float, float] | None, prices: tuple[float, float] | None) -> dict[str, object]:
+def _row(cost: Cost, speeds: tuple[float, float] | None, prices: tuple[float, float] | None) -> Row:
     plan = cost.plan
-    row: dict[str, object] = {
+    row: Row = {
         "method": f"{plan.method} depth={plan.depth}",
         "calls": cost.calls,
         "prompt_tokens": cost.prompt_tokens,
@@ -129,8 +131,9 @@ def _row(cost: Cost, speeds: tuple[float, float] | None, prices: tuple[float, fl
     return row
 
 
-def _sum(rows: Sequence[dict[str, object]]) -> dict[str, object]:
-    total = {key: sum(row[key] for row in rows) for key in rows[0] if isinstance(rows[0][key], int | float)}  # type: ignore[misc]
+def _sum(rows: Sequence[Row]) -> Row:
+    numbers = [key for key, value in rows[0].items() if not isinstance(value, str)]
+    total: Row = {key: round(sum(row[key] for row in rows), 3) for key in numbers}
     share = total["shared_tokens"] / max(total["prompt_tokens"], 1)
     return {"method": "all stages"} | {
         key: f"{share:.0%}" if key == "saved_by_prefix_caching" else total[key] for key in rows[0] if key != "method"

@@ -34,7 +34,7 @@ def rerank(
     prompt: str = "",
     mix: float | None = None,
     depth: int | None = None,
-    then: list[str] | None = None,
+    then: Annotated[list[str], Parameter(negative=())] | None = None,
     max_failed: int = 0,
     cache: Path | None = None,
     name: str = "",
