@@ -54,7 +54,8 @@ def render(comparison: Comparison, style: Style = "table", *, full: bool = False
         raise Unknown.among("table style", style, get_args(Style))
     if style == "json":
         return json.dumps(to_json(comparison), indent=2, ensure_ascii=False, allow_nan=False)
-    notes = [describe(comparison), *_abridged(comparison, full=full), *_detectable(comparison), *comparison.warnings()]
+    left_out = _abridged(comparison, full=full or style == "ranx")
+    notes = [describe(comparison), *left_out, *_detectable(comparison), *comparison.warnings()]
     if style == "ranx":
         from limrank.evaluate._ranx import to_ranx_report
 

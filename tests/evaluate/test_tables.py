@@ -149,6 +149,11 @@ def test_many_tasks_are_the_rows_of_their_table():
     assert "a task with a long name 11  1.0000  1.0000" in text
 
 
+def test_ranx_s_report_has_all_measures(crowded):
+    text = render(crowded, "ranx")
+    assert "NDCG@10" in text and "Recall@100" in text and "only" not in text
+
+
 def test_ranx_s_report_is_a_style(comparison):
     text = render(comparison, "ranx")
     assert "Model" in text and "1.0000ᵇ" in text and "Holm correction over 6 comparisons" in text
