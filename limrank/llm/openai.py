@@ -9,27 +9,25 @@ over-long prompt fails.
 Keys come from the environment only. All endpoints must serve the same model; an answer does not depend on which of
 them gave it.
 
-vLLM, SGLang and TGI say whether a text was ended by a stop string, which most servers drop from it. Of others, a prompt
-or a chat that is continued is asked how it would go on (with temperature 0): if with a stop string, then that ended it.
-Where not even that can be known, `finish_reason` is "eos", and the text lacks the stop string.
+vLLM, SGLang and TGI say whether a text was ended by a stop string; other servers drop it and say nothing. They are asked
+how they would go on, if that can be asked (not of a chat without tokenizer) and answered (at temperature 0): with a
+stop string, if that was it. Where it stays unknown, `finish_reason` is "eos", and the text lacks the stop string.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import json
-import queue
 import sys
-import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from limrank.errors import LimrankError
 from limrank.extras import require
 from limrank.llm import Delivery
 from limrank.llm import _wire as wire
+from limrank.llm._background import Asked, Background
 from limrank.llm._calls import digest
 from limrank.llm._ended import UNTOLD
 from limrank.llm._endpoints import Endpoints
@@ -44,8 +42,6 @@ OPENAI = "https://api.openai.com/v1"
 Dialect = Literal["auto", "vllm", "plain"]
 # Requests pulled beyond the slots, so that an endpoint can be given another query than its neighbour.
 AHEAD = 128
-
-T = TypeVar("T")
 
 
 def load(
@@ -212,59 +208,6 @@ class OpenAI:
             if self._tokens.tokenizer.decode(ids, clean_up_tokenization_spaces=False) == response.text:
                 return response._replace(token_ids=ids)
         return response._replace(token_ids=())
-
-
-class Background:
-    """A session in an event loop in a thread of its own, which ends with the block."""
-
-    def __init__(self, session: Session) -> None:
-        self.answers: queue.SimpleQueue[tuple[int, Response | BaseException]] = queue.SimpleQueue()
-        self._session, self._tasks, self._loop = session, set[asyncio.Task[Response]](), asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="limrank-openai", daemon=True)
-
-    def __enter__(self) -> Background:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self._run(self._close())
-        finally:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
-
-    def ask(self, batch: list[Asked]) -> None:
-        """Begin to ask; each answer, or the error that ends everything, will be in `answers`."""
-        self._loop.call_soon_threadsafe(self._begin, batch)
-
-    def _begin(self, batch: list[Asked]) -> None:
-        for asked in batch:
-            task = self._loop.create_task(self._session.answer(asked.request, asked.encoded))
-            self._tasks.add(task)
-            task.add_done_callback(functools.partial(self._done, asked.position))
-
-    def _done(self, position: int, task: asyncio.Task[Response]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            self.answers.put((position, task.exception() or task.result()))
-
-    async def _close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._session.close()
-
-    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-
-
-class Asked(NamedTuple):
-    """A request under way, with its prompt as token ids where there is a tokenizer."""
-
-    position: int
-    request: Request
-    encoded: Encoded | None
 
 
 def _told(response: Response, further: Response, stop: Sequence[str]) -> Response:
