@@ -9,7 +9,7 @@ over-long prompt fails.
 Keys come from the environment only. All endpoints must serve the same model; an answer does not depend on which of
 them gave it.
 
-vLLM, SGLang and TGI say whether a text was ended by a stop string; other servers drop it and say nothing. They are asked
+vLLM, SGLang and TGI say whether a text was ended by a stop string; others drop it and say nothing. They are asked
 how they would go on, if that can be asked (not of a chat without tokenizer) and answered (at temperature 0): with a
 stop string, if that was it. Where it stays unknown, `finish_reason` is "eos", and the text lacks the stop string.
 """
