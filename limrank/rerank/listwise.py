@@ -19,10 +19,11 @@ from typing import Literal, NamedTuple, TypeAlias, TypeVar
 from limrank.errors import BadFile, LimrankError
 from limrank.llm import LLM
 from limrank.prompt import Prompt
-from limrank.records import Document, Query, Request, Response, contents
+from limrank.records import Document, Request, Response, contents
 from limrank.rerank._drive import Driven, Steps
 from limrank.rerank._parse import LETTERS, labels, permutation, without_labels
 from limrank.rerank._ranking import Job, Verdict, ranked
+from limrank.rerank._thought import closed
 from limrank.rerank._windows import TOP, Plan, Planner, Window, sliding, together, topdown, tournament
 
 PROMPT = "listwise"
@@ -98,7 +99,7 @@ def load(
             window of 20); more cost more.
         logits: Order by the probability of each label as the answer's first token; one token is computed.
         think: Tokens of a thought before the answer, for a prompt that asks for one (None: 2,048 for such a prompt); a
-            thought that is longer is closed where it is, and the answer counts as forced.
+            thought that is longer is closed, and the answer counts as forced.
         retries: Times that a malformed answer is asked for again, at a temperature.
         words: Words shown of a passage, in which white space becomes a blank; 0 shows all as it is. `[1]` in a passage
             or query becomes `(1)`: brackets are for labels.
@@ -240,29 +241,31 @@ def _answered(request: Request, how: How) -> Asking[Response]:
     """The answer, the thought before it included.
 
     A thought and its answer are one question, which ends with the answer. Where the budget ends first, a second one
-    continues from there with the few tokens that an answer takes, behind the tags that are still missing.
+    continues from there with the few tokens that an answer takes, behind the tags that are still missing; a thought is
+    then closed behind its last whole sentence.
     """
     if not how.think:
         answer = yield request
         how.tally["truncated"] += answer.truncated_tokens > 0
         return answer
-    close, room = how.prompt.close, request.max_tokens
-    first = yield request._replace(max_tokens=how.think, stop=("</answer>",), reserve=room + TOKENS_AROUND)
+    reserve = request.max_tokens + TOKENS_AROUND
+    first = yield request._replace(max_tokens=how.think, stop=("</answer>",), reserve=reserve)
     how.tally["truncated"] += first.truncated_tokens > 0
     if first.status != "ok" or first.finish_reason != "length":
         return first
-    _, closed, said = first.text.rpartition(close)
+    _, ended, said = first.text.rpartition(how.prompt.close)
     bridge = "" if "<answer>" in said else "\n<answer>"
-    if not closed:
+    if not ended:
         how.tally["forced"] += 1
-        bridge = f"\n{close}\n<answer>"
+        first, close = closed(first, how.prompt.close)
+        bridge = f"{close}\n<answer>"
     rest = yield request._replace(stop=("</answer>",), after=first, bridge=bridge)
     return rest._replace(text=f"{first.text}{bridge}{rest.text}")
 
 
 def _request(job: Job, window: Window, how: How) -> Request:
     documents = [_shown(job.documents[i], how) for i in window]
-    query = Query(*map(without_labels, job.query))
+    query = job.query._replace(text=without_labels(job.query.text), instruction=without_labels(job.query.instruction))
     filled = how.prompt.fill_list(query, documents)
     return Request(
         filled.messages,

@@ -210,14 +210,17 @@ def test_a_thought_that_ends_within_its_budget_is_one_question() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "bridge", "forced"),
+    ("written", "kept", "bridge", "forced"),
     [
-        ("<think>Passage [1] and", "\n</think>\n<answer>", 1),
-        ("<think>ok, [1] > [2]</think>", "\n<answer>", 0),
-        ("<think>ok</think>\n<answer>[2", "", 0),
+        ("<think>Passage [1] and", "<think>Passage [1] and", "\n</think>\n<answer>", 1),
+        ("<think>It is [2]. Passage [1] and", "<think>It is [2].", "\n</think>\n<answer>", 1),
+        ("<think>ok, [1] > [2]</think>", "<think>ok, [1] > [2]</think>", "\n<answer>", 0),
+        ("<think>ok</think>\n<answer>[2", "<think>ok</think>\n<answer>[2", "", 0),
     ],
 )
-def test_where_the_budget_ends_first_the_answer_is_asked_for_behind_it(written: str, bridge: str, forced: int) -> None:
+def test_where_the_budget_ends_first_the_answer_is_asked_for_behind_it(
+    written: str, kept: str, bridge: str, forced: int
+) -> None:
     rest = "] > [1]</answer>" if not bridge else "[2] > [1]</answer>"
 
     def answer(request: Request) -> Response:
@@ -232,7 +235,7 @@ def test_where_the_budget_ends_first_the_answer_is_asked_for_behind_it(written: 
     assert (thought.max_tokens, thought.after) == (50, None)
     # Room is kept for what follows: 8 tokens for each of 2 names and 16, and 16 for the tags.
     assert (verdict.max_tokens, thought.reserve) == (32, 48)
-    assert verdict.after == Response(written, finish_reason="length", token_ids=(1, 2, 3))
+    assert verdict.after == Response(kept, finish_reason="length", token_ids=(1, 2, 3))
     assert verdict.bridge == bridge and verdict.messages == thought.messages
     assert ids(ranking) == ["d1", "d0"] and driven.counts["forced"] == forced
 
