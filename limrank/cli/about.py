@@ -72,9 +72,10 @@ def _names(kind: str) -> dict[str, str]:
     if kind == "runs":
         return {str(path): "" for path in sorted(Path("runs").rglob("*.trec*")) if path.suffix in (".trec", ".gz")}
     if kind == "measures":
+        from limrank.evaluate.instruction import DESCRIBED
         from limrank.evaluate.measures import describe
 
-        return describe()
+        return describe() | DESCRIBED
     group = {"datasets": "datasets", "llms": "llm", "methods": "rerank", "index-kinds": "retrieve"}[kind]
     return {name: _summary(plugins.find(group, name)) for name in plugins.names(group)}
 

@@ -23,6 +23,10 @@ Documents: TypeAlias = Mapping[str, Sequence[str]]
 ORIGINAL, CHANGED = "-og", "-changed"
 P_MRR, SCORE = "p-MRR", "Score"
 # What the FollowIR paper calls a collection's score: of the original instruction, judged by the original judgments.
+DESCRIBED = {
+    "p-mrr": "change of rank of what a changed instruction makes irrelevant, -1 to 1; needs pairs of instructions",
+    "score": "FollowIR's: MAP@1000, or nDCG@5 for news21, for the original instruction",
+}
 SCORE_OF = {"robust04": "MAP@1000", "news21": "nDCG@5", "core17": "MAP@1000"}
 
 
