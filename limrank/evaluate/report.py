@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from limrank.errors import LimrankError, Mismatch
+from limrank.errors import LimrankError, Mismatch, Unknown
 from limrank.evaluate import _report_figures as figures
 from limrank.evaluate._report_figures import Curve
 from limrank.evaluate._report_page import page
@@ -91,10 +91,12 @@ def report(
     """The report as text, and why something is not in it; arguments and errors are those of `write`."""
     if top < 1 or characters < 1:
         raise LimrankError(f"top={top} characters={characters}: expected at least 1")
+    if style not in FORMATS.values():
+        raise Unknown.among("format of a report", style, set(FORMATS.values()))
     _check(comparison, tasks)
     stages = figures.first_stages(comparison, tasks, told=first_stage)
     curves = figures.curves(comparison, tasks, stages)
-    heading = title or ", ".join(task.name for task in tasks)
+    heading = " ".join(title.split()) or ", ".join(task.name for task in tasks)
     if style == "html":
         return page(comparison, tasks, stages, curves, title=heading, top=top, characters=characters)
     return _text(comparison, tasks, stages, curves, style=style, title=heading), []
@@ -129,7 +131,7 @@ def _text(
     if len(tasks) > 1:
         told.append(f"of all tasks together: {qrels_digest(tasks)}")
     parts = [
-        f"% {title}".replace("\n", " ") if latex else f"# {title}",
+        f"% {title}" if latex else f"# {title}",
         render(comparison, "latex" if latex else "markdown", full=True),
         draw([], told, style=style),
     ]

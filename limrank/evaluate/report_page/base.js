@@ -86,7 +86,7 @@ function basis({ measure = state.measure, system = null, tested = false, whole =
 }
 
 function figure(drawing, caption, title = "") {
-  return el("figure", {}, title ? el("h3", {}, title) : null, drawing, el("figcaption", {}, caption));
+  return el("figure", {}, title ? el("h3", {}, title) : null, el("div", { class: "drawing" }, drawing), el("figcaption", {}, caption));
 }
 // A name that may be broken where its parts meet: runs are called after all that made them.
 const breakable = (text) => (typeof text === "string" ? text.split(/(?<=[._+/-])/).flatMap((part, i) => (i ? [el("wbr"), part] : [part])) : text);

@@ -14,7 +14,7 @@ function ticks(from, to, count = 7) {
 const short = (value) => String(Number(value.toPrecision(6))).replace("-", "−");
 
 function chart(width, height, label, ...children) {
-  return svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label }, ...children);
+  return svg("svg", { class: width > 900 ? "chart wide" : "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label }, ...children);
 }
 const line = (x1, y1, x2, y2, kind, extra = {}) => svg("line", { x1, y1, x2, y2, class: kind, ...extra });
 const label = (x, y, text, extra = {}) => svg("text", { x, y, ...extra }, text);

@@ -111,7 +111,7 @@ function showBars() {
       role: "button", tabindex: i === 0 ? "0" : "-1", "aria-label": name, "data-query": query, onclick: () => openReader(query, queries),
       onkeydown: (event) => alongBars(event, query, queries) }, svg("title", {}, name));
   });
-  const drawing = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "group",
+  const drawing = svg("svg", { class: "chart wide", viewBox: `0 0 ${width} ${height}`, role: "group",
     "aria-label": `Differences by query, sorted: ${counts.more} better, ${counts.same} equal, ${counts.less} worse` },
     axisY(y, ticks(...[Math.min(-0.05, ...deltas), Math.max(0.05, ...deltas)]), left, width - 10, "difference"), bars, line(left, y(0), width - 10, y(0), "axis"));
   const said = `${names[state.run]} less ${names[state.against]}: better on ${counts.more}, equal on ${counts.same}, worse on ${counts.less}. Left and right move along the bars, Enter opens a query.`;

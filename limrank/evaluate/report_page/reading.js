@@ -113,7 +113,7 @@ function furtherDown(runs, block, record) {
   const rank = (row, system) => (rankIn(row, system) ? String(rankIn(row, system)) : "not there");
   const cells = rows.map((row) => [block.docs[row[0]], String(row[1]), ...names.map((_, system) => rank(row, system)), (block.texts[row[0]] ?? "").slice(0, 160)]);
   const texts = block.texts.length > 0;
-  return el("section", {}, el("h3", {}, `Relevant documents that one of these has not among its first ${report.top}`),
+  return el("section", {}, el("h3", {}, `Relevant documents outside the first ${report.top}`),
     table([["document", false], ["relevance", true], ...names.map((name) => ["rank in " + name, true]), ...(texts ? [["text", false]] : [])], cells.map((row) => (texts ? row : row.slice(0, -1))), "Relevant documents further down"));
 }
 function answersAboutSeveral(system, record) {

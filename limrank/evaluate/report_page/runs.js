@@ -81,6 +81,8 @@ function dot(kind, x, y) {
   return svg("path", { class: "dot fill-" + kind, d: `M${x - 4} ${y - 3 * up}h8l-4 ${7 * up}z` });
 }
 
+// A share of fewer documents than these says next to nothing.
+const FEW = 20;
 function showCalibration() {
   const scored = names.map((_, i) => i).filter((i) => report.calibration[names[i]]);
   if (!scored.length) {
@@ -89,13 +91,14 @@ function showCalibration() {
   }
   const small = scored.map((i) => calibrationOf(i));
   put("calibration", el("div", { class: "small" }, small),
-    el("p", { class: "hint" }, basis({ note: "Documents in ten bins by score: the mean score of a bin against the share of its documents that is relevant; on the line, a score means what it says. A larger mark is more documents. Documents without a judgment count as not relevant, which lowers every share where judgments are few." })));
+    el("p", { class: "hint" }, basis({ note: "Documents in ten bins by score: the mean score of a bin against the share of its documents that is relevant; on the line, a score means what it says. A larger mark is more documents; one of fewer than " + FEW + " is faint, and the line leaves it out. Documents without a judgment count as not relevant, which lowers every share where judgments are few." })));
 }
 function calibrationOf(i) {
   const { why, bins } = report.calibration[names[i]];
   const chosen = state.task < 0 ? bins : [bins[state.task]];
   const sums = bins[0].map((_, k) => chosen.reduce((sum, of) => sum.map((value, j) => value + of[k][j]), [0, 0, 0]));
   const full = sums.map(([documents, total, relevant], k) => ({ k, documents, score: total / documents, share: relevant / documents, relevant })).filter((bin) => bin.documents);
+  const enough = full.filter((bin) => bin.documents >= FEW);
   const size = 260, left = 52, bottom = size - 44;
   const x = linear(0, 1, left, size - 8), y = linear(0, 1, bottom, 8);
   const most = Math.max(...full.map((bin) => bin.documents));
@@ -103,8 +106,8 @@ function calibrationOf(i) {
   const drawing = chart(size, size, `Scores of ${names[i]}. ` + told.join("; "),
     axisX(x, [0, 0.25, 0.5, 0.75, 1], bottom, 8, "score"), axisY(y, [0, 0.25, 0.5, 0.75, 1], left, size - 8, "share relevant"),
     line(x(0), y(0), x(1), y(1), "axis", { "stroke-dasharray": "4 3" }),
-    svg("path", { class: "curve", stroke: seriesColour(i), d: "M" + full.map((bin) => `${x(bin.score)} ${y(bin.share)}`).join("L") }),
-    full.map((bin, k) => svg("g", {}, marker(i, x(bin.score), y(bin.share), 3 + 5 * Math.sqrt(bin.documents / most)), svg("title", {}, told[k]))));
+    svg("path", { class: "curve", stroke: seriesColour(i), d: "M" + (enough.length ? enough : full.slice(0, 1)).map((bin) => `${x(bin.score)} ${y(bin.share)}`).join("L") }),
+    full.map((bin, k) => svg("g", { opacity: bin.documents < FEW ? 0.35 : null }, marker(i, x(bin.score), y(bin.share), 3 + 5 * Math.sqrt(bin.documents / most)), svg("title", {}, told[k]))));
   const rows = full.map((bin) => [`${(bin.k / 10).toFixed(1)}–${((bin.k + 1) / 10).toFixed(1)}`, bin.documents.toLocaleString("en"), percent(bin.share)]);
   return el("figure", {}, el("h3", {}, names[i]), drawing, el("details", {}, el("summary", {}, "as numbers"), table([["score", false], ["documents", true], ["relevant", true]], rows, "Scores of " + names[i])), el("figcaption", {}, why));
 }
