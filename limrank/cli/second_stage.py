@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from cyclopts import Parameter
 
@@ -14,11 +14,14 @@ from limrank.cli._stages import Stage, stages_of, tell
 from limrank.cli._terminal import emit_json, note, track
 from limrank.errors import LimrankError
 from limrank.manifest import Manifest, file_input
+from limrank.records import Status
 
 if TYPE_CHECKING:
     from limrank.datasets import Dataset
     from limrank.rerank import Reranked, Reranker
 
+STATUSES = frozenset(get_args(Status))
+OF_SUMMARY = ("asked", "reused", "truncated", "prompt_tokens", "completion_tokens")
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 Force = Annotated[bool, Parameter(name="--force", negative=())]
 
@@ -160,7 +163,9 @@ def _summary(place: Path, *, as_json: bool) -> None:
         f"{counts['judged']} of {counts['documents']} documents judged",
         f"{counts['without_verdict']} without verdict",
     ]
-    told += [f"{key} {counts[key]}" for key in ("asked", "reused", "truncated", "prompt_tokens") if key in counts]
+    if STATUSES & counts.keys():
+        told.append("answers " + ", ".join(f"{counts.get(status, 0)} {status}" for status in get_args(Status)))
+    told += [f"{key.replace('_', ' ')} {counts[key]}" for key in OF_SUMMARY if key in counts]
     print(f"{place}: {', '.join(told)}; {manifest.seconds:.1f} s")
 
 
