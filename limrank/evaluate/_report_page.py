@@ -44,7 +44,6 @@ def page(
         reading(task, task_query_ids(comparison, task), top=top, characters=characters, notes=notes) for task in tasks
     ]
     overview = _overview(comparison, tasks, stages, curves, notes) | {"title": title, "top": top, "notes": notes}
-    data = [_block("overview", overview), *(_block(f"task{i}", block) for i, block in enumerate(blocks))]
     style = _file("page.css")
     # A block, so that no name of the program is one of the window's.
     program = '"use strict";\n{\n' + "\n".join(map(_file, PROGRAM)) + "\n}"
@@ -52,8 +51,10 @@ def page(
         "title": html.escape(title),
         "policy": f"default-src 'none'; script-src {_allowed(program)}; style-src {_allowed(style)}",
         "style": style,
-        "data": "\n".join(data),
+        # Before the tasks: the figures are there while the browser still reads what is most of the file.
+        "overview": _block("overview", overview),
         "program": program,
+        "tasks": "\n".join(_block(f"task{i}", block) for i, block in enumerate(blocks)),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _file("page.html")), notes
 

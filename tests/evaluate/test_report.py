@@ -189,8 +189,8 @@ def test_only_the_programs_and_the_styles_own_bytes_are_allowed(page):
 
 
 def test_no_text_gets_out_of_where_it_is_put(page):
-    # One program, the overview, one task: a passage that closes its script would open a fourth.
-    assert list(page.scripts) == ["overview", "task0", "program"]
+    # The overview, one program, one task: a passage that closes its script would open a fourth.
+    assert list(page.scripts) == ["overview", "program", "task0"]
     block = page.block("task0")
     assert block["texts"][block["docs"].index("d3")] == f"text of d3 {EVIL}".strip()
     assert page.block("overview")["queries"][0]["text"] == f"question q0 {EVIL}"
@@ -203,7 +203,7 @@ def test_titles_and_names_are_text_too():
     # Any white space, the Unicode line separators too, is one blank in a title.
     assert found.texts["title"] == " ".join(f'"{EVIL}'.split()) == found.texts["h1"]
     assert found.block("overview")["systems"][1]["name"] == "<b>&model"
-    assert list(found.scripts) == ["overview", "task0", "program"]
+    assert list(found.scripts) == ["overview", "program", "task0"]
 
 
 def test_the_program_makes_no_markup_of_text():
@@ -334,7 +334,7 @@ def test_several_tasks_are_kept_apart_and_averaged_as_the_comparison_has_it(two_
 def test_a_page_of_several_tasks_has_a_block_for_each(two_tasks):
     comparison, tasks, _ = two_tasks
     found = Page(report(comparison, tasks)[0])
-    assert list(found.scripts) == ["overview", "task0", "task1", "program"]
+    assert list(found.scripts) == ["overview", "program", "task0", "task1"]
     assert [len(found.block(f"task{i}")["queries"]) for i in (0, 1)] == [12, 5]
 
 

@@ -3,6 +3,8 @@ const reader = { query: 0, among: [], before: 0, after: 0, from: null };
 
 function openReader(query, among) {
   const dialog = byId("reader");
+  // The block may still be on its way: the file is shown before it is read to its end.
+  if (!byId("task" + report.queries[query].task)) return;
   if (!dialog.open) {
     reader.from = document.activeElement;
     const stage = names.indexOf(systems[state.run].first_stage);
