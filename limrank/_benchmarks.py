@@ -10,10 +10,12 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from limrank import published
-from limrank.errors import BadFile, Unknown
+from limrank.errors import BadFile, LimrankError, Unknown
+from limrank.files import read_text
 
 MEAN = "mean"
 STATUSES = ("found", "computed")
@@ -145,12 +147,14 @@ def names() -> list[str]:
 
 
 def load(name: str) -> Benchmark:
-    """A benchmark by name.
+    """A benchmark that comes with limrank, by name, or one of your own, by its TOML file.
 
     Raises:
         Unknown: There is none of this name; the nearest ones are suggested.
-        BadFile: Its file has a wrong key, or names a task, condition or model that does not exist.
+        BadFile: Its file is missing, has a wrong key, or names a task, condition or model that does not exist.
     """
+    if name.endswith(".toml"):
+        return parse(Path(name).stem, read_text(Path(name)))
     file = resources.files("limrank").joinpath("benchmarks", f"{name}.toml")
     if not file.is_file():
         raise Unknown.among("benchmark", name, names())
@@ -192,7 +196,7 @@ def parse(name: str, text: str) -> Benchmark:
 
 
 def rows_of(benchmark: Benchmark, models: Sequence[str]) -> list[Row]:
-    """The benchmark's published values, and those that the models' own files have of it and it has not."""
+    """The published values of the benchmark's columns: its own, and what the models' files have and it has not."""
     rows = list(benchmark.rows)
     for name in models:
         model = published.load(name)
@@ -214,7 +218,11 @@ def rows_of(benchmark: Benchmark, models: Sequence[str]) -> list[Row]:
             )
             if not any(_same_numbers(row, other) for other in rows):
                 rows.append(row)
-    return rows
+    return [
+        row
+        for row in rows
+        if any(row.value(task) is not None for task, measure in benchmark.columns if measure == row.measure)
+    ]
 
 
 def _task(record: Mapping[str, Any], measures: tuple[str, ...]) -> Task:
@@ -228,13 +236,8 @@ def _tuples(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check(benchmark: Benchmark, path: str) -> None:
     """Names have to fit together, so that a typing error is not found by a user on the second day of a run."""
-    from limrank.evaluate.instruction import P_MRR, SCORE
-    from limrank.evaluate.measures import parse as parse_measure
-
     for task in benchmark.tasks:
-        for measure in task.measures:
-            if measure not in (P_MRR, SCORE) and str(parse_measure(measure)) != measure:
-                raise BadFile(f"{path}: task {task.name}: write measure {measure!r} as {parse_measure(measure)}")
+        _check_measures(task, path)
     conditions = {condition.name for condition in benchmark.conditions}
     tasks, columns = {task.name for task in benchmark.tasks}, set(benchmark.columns)
     named = [benchmark.baseline, *benchmark.rerank_first_stages]
@@ -262,6 +265,23 @@ def _column(benchmark: Benchmark, place: str, measure: str) -> str:
         return MEAN if (MEAN, measure) in benchmark.columns else ""
     found = (task.name for task in benchmark.tasks if task.judged == place and measure in task.measures)
     return next(found, "")
+
+
+def _check_measures(task: Task, path: str) -> None:
+    from limrank.evaluate.instruction import P_MRR, SCORE, asked
+    from limrank.evaluate.measures import parse as parse_measure
+
+    if asked(task.measures):
+        if odd := [measure for measure in task.measures if measure not in (P_MRR, SCORE)]:
+            raise BadFile(f"{path}: task {task.name}: {odd[0]!r} beside p-MRR; only {P_MRR} and {SCORE} go together")
+        return
+    for measure in task.measures:
+        try:
+            display = str(parse_measure(measure))
+        except LimrankError as error:
+            raise BadFile(f"{path}: task {task.name}: {error}") from error
+        if display != measure:
+            raise BadFile(f"{path}: task {task.name}: write measure {measure!r} as {display}")
 
 
 def _called(benchmark: Benchmark, first_stage: str) -> str:

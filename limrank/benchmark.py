@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from limrank import published
-from limrank._benchmarks import MEAN, Benchmark, Condition, Row, Task, load, names, rows_of
+from limrank._benchmarks import MEAN, Benchmark, Condition, Row, Task, load, names, parse, rows_of
 from limrank.errors import BadFile, LimrankError, Unknown
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MEAN", "Benchmark", "Check", "Condition", "Result", "Row", "System", "Task", "beside", "load", "make", "names",
-    "rows_of", "score", "systems_of",
+    "parse", "rows_of", "score", "systems_of",
 ]  # fmt: skip
 
 Command: TypeAlias = tuple[str, ...]
@@ -152,7 +152,7 @@ def systems_of(
     # The deepest first: with the answers kept, a lesser depth asks nothing that was asked before.
     wanted = sorted(set(depths or benchmark.rerank_depths), reverse=True)
     for model in dict.fromkeys(models):
-        asks = bool(published.choose(published.load(model), llm=llm).llm)
+        asks = bool(published.choose(published.load(model)).llm)
         words = ["--llm", llm] if llm and asks else []
         words += ["--max-failed", str(max_failed)] if max_failed else []
         words += ["--cache", str(folder / "answers")] if asks and len(wanted) > 1 else []

@@ -47,7 +47,8 @@ def benchmark(
     fails does not stop the others: the table says what was not run and why, and the exit code is 1.
 
     Args:
-        name: bright, followir, litsearch, or stdlib, which needs no network; limrank list benchmarks
+        name: bright, followir, litsearch, or stdlib, which needs no network (limrank list benchmarks); or a TOML file
+            like theirs.
         model: Published rerankers behind the benchmark's first stages; see limrank list models.
         task: Only these tasks; then there is no mean.
         depth: Documents per query that are reranked; default: the benchmark's.
@@ -127,7 +128,8 @@ def _verdict(result: Result, checks: Sequence[Check]) -> int:
             f"{found.row.tolerance:g} ({found.row.source})"
         )
     if checks and not wrong:
-        note(f"{len(checks)} numbers are within their tolerance")
+        told = "number is within its" if len(checks) == 1 else "numbers are within their"
+        note(f"{len(checks)} {told} tolerance")
     return 1 if wrong or result.reasons else 0
 
 
