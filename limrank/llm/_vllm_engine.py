@@ -88,7 +88,11 @@ class Engine:
         options = {**options, "logprobs_mode": RAW, "use_tqdm_on_load": False}
         self._engine = self._trying(lambda: vllm.LLM(location, **options).llm_engine, "vLLM cannot run")
         if self._lora is not None:
-            self._trying(lambda: self._engine.add_lora(self._lora), "vLLM cannot use the adapter of")
+            try:
+                self._trying(lambda: self._engine.add_lora(self._lora), "vLLM cannot use the adapter of")
+            except LimrankError:
+                self.close()
+                raise
         model = self._engine.model_config
         if model.logprobs_mode != RAW or str(model.dtype) != f"torch.{options['dtype']}":
             self.close()
