@@ -19,6 +19,7 @@ COMMANDS = {
     "rerank": ("second_stage", "Put a run's best documents into a better order."),
     "estimate": ("estimate", "What a rerank will take: calls, tokens, hours, money."),
     "fuse": ("second_stage", "Combine several runs into one."),
+    "synthesize": ("synthesize", "Training examples for rerankers that reason, from simple queries."),
     "evaluate": ("judge", "trec_eval's measures of a run."),
     "compare": ("judge", "Which of these runs is better, and is that more than chance?"),
     "benchmark": ("benchmark", "A whole table, from the index to the comparison, beside the published numbers."),

@@ -98,8 +98,8 @@ class Limits:
             raise Unknown.among("language", self.language, _languages())
 
 
-def filtered(examples: Iterable[Example], limits: Limits) -> Iterator[Outcome]:
-    """Every judged example, or a dropped one with the rule as reason, in their order.
+def filtered(examples: Iterable[Outcome], limits: Limits) -> Iterator[Outcome]:
+    """Every judged example, or a dropped one with the rule as reason, in their order; what was dropped before stays so.
 
     Raises:
         LimrankError: An example has no label, which `reason` gives.
@@ -240,7 +240,9 @@ def _surplus(negatives: list[Example], most: int, seed: int) -> set[str]:
     return {example_id for _, example_id in ranked[most:]}
 
 
-def _checked(example: Example, rules: list[tuple[str, Rule]], limits: Limits) -> Outcome:
+def _checked(example: Outcome, rules: list[tuple[str, Rule]], limits: Limits) -> Outcome:
+    if isinstance(example, Dropped):
+        return example
     if example.label is None:
         raise LimrankError(f"example {example.example_id!r} has no label; give it one with: limrank synthesize reason")
     for name, rule in rules:

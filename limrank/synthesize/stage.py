@@ -10,26 +10,24 @@ Knows nothing of what a stage does.
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limrank.errors import TooManyFailed
+from limrank.errors import LimrankError, TooManyFailed
 from limrank.files import atomic_write
-from limrank.llm import LLM
+from limrank.llm import LLM, Delivery
 from limrank.llm._recorded import Recorded
 from limrank.manifest import Manifest
 from limrank.progress import Track, silent
+from limrank.records import Request
 from limrank.synthesize.examples import Dropped, Outcome, line_of
 
 MIXED = ("variant", "domain", "difficulty", "kind", "label")
-
-
-def recorded(llm: LLM, out: Path) -> Recorded:
-    """The model, with every answer kept beside `out` before anybody sees it."""
-    return Recorded(llm, beside(out, "calls"))
 
 
 def beside(out: Path, what: str) -> Path:
@@ -37,37 +35,55 @@ def beside(out: Path, what: str) -> Path:
     return out.with_name(f"{out.name}.{what}.jsonl")
 
 
-def write(
-    outcomes: Iterable[Outcome],
-    out: Path,
-    *,
-    command: str,
-    parameters: Mapping[str, Any],
-    inputs: Mapping[str, Any],
-    llm: Recorded | None = None,
-    total: int | None = None,
-    track: Track = silent,
-) -> Manifest:
-    """Run the stage that `outcomes` is, and write its files; none of them appears before the last outcome.
+@dataclass(frozen=True)
+class Stage:
+    """A stage that can be run.
 
-    Args:
-        outcomes: Pulled one by one.
-        out: The file of examples.
-        command: What makes it, as `synthesize queries`.
+    Attributes:
+        command: What makes the file, as `synthesize queries`.
         parameters: Everything that decides the content.
         inputs: What it is made from.
-        llm: Whose counts (questions, tokens) the manifest shows.
-        total: Outcomes, if known.
-        track: Shows how many there are.
+        outcomes: Starts the stage with the model that answers, where it asks one.
+        llm: That model.
+        total: Jobs, if known.
+    """
+
+    command: str
+    parameters: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    outcomes: Callable[[LLM], Iterable[Outcome]]
+    llm: LLM
+    total: int | None = None
+
+
+class Nobody:
+    """The model of a stage that asks none."""
+
+    name = ""
+
+    def generate(self, feed: Iterator[Request | None]) -> Iterator[Delivery]:
+        """Nothing can be asked."""
+        raise LimrankError("this stage asks no language model")
+
+
+def write(stage: Stage, out: Path, *, track: Track = silent) -> Manifest:
+    """Run a stage and write its files; none but the calls file appears before the last outcome.
+
+    Args:
+        stage: From `limrank.synthesize.stages`.
+        out: The file of examples.
+        track: Shows how many outcomes there are.
 
     Raises:
         LimrankError: The model stopped; what it answered is in the calls file.
     """
+    llm = None if isinstance(stage.llm, Nobody) else Recorded(stage.llm, beside(out, "calls"))
+    outcomes = stage.outcomes(llm or stage.llm)
     started = time.monotonic()
     counts: Counter[str] = Counter()
     mix: dict[str, Counter[str]] = {name: Counter() for name in MIXED}
     with atomic_write(out) as good, atomic_write(beside(out, "dropped")) as bad:
-        for outcome in track(outcomes, label=command, total=total):
+        for outcome in track(outcomes, label=stage.command, total=stage.total):
             if isinstance(outcome, Dropped):
                 counts["dropped"] += 1
                 counts[f"dropped_{outcome.reason}"] += 1
@@ -81,7 +97,7 @@ def write(
     told: dict[str, Any] = {"examples": 0, "dropped": 0, **counts}
     told |= {f"by_{name}": dict(sorted(counted.items())) for name, counted in mix.items() if counted}
     told |= dict(llm.counts) if llm else {}
-    manifest = Manifest(command, parameters, inputs, told, time.monotonic() - started)
+    manifest = Manifest(stage.command, stage.parameters, stage.inputs, told, time.monotonic() - started)
     manifest.write(out)
     return manifest
 
@@ -95,6 +111,13 @@ def check(manifest: Manifest, out: Path, max_failed: int = 0) -> None:
     failed = manifest.counts.get("dropped_failed", 0)
     if failed > max_failed:
         raise TooManyFailed(
-            f"{out}: the model failed on {failed} examples (see {beside(out, 'dropped').name}); run again with --force "
-            f"to ask for them again, or allow them with --max-failed {failed}"
+            f"{out}: the model failed on {failed} examples (see {beside(out, 'dropped').name}); run again to ask "
+            f"for them again, or allow them with --max-failed {failed}"
         )
+
+
+def write_queries(queries: Iterable[tuple[str, str]], path: Path) -> None:
+    """Queries, id and text, as the JSON lines of a dataset, which can be retrieved for."""
+    with atomic_write(path) as file:
+        for query_id, text in queries:
+            file.write(json.dumps({"_id": query_id, "text": text}, ensure_ascii=False).encode() + b"\n")

@@ -1,0 +1,486 @@
+"""synthesize: training examples from simple queries, all at once or stage by stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from limrank.cli._files import check_writable, finished, options_of
+from limrank.cli._terminal import emit_json, note, table, track
+from limrank.errors import LimrankError
+from limrank.manifest import Manifest, file_input
+
+if TYPE_CHECKING:
+    from limrank.datasets import Dataset
+    from limrank.synthesize.stage import Stage
+
+AsJson = Annotated[bool, Parameter(name="--json", negative=())]
+Force = Annotated[bool, Parameter(name="--force", negative=())]
+DryRun = Annotated[bool, Parameter(name="--dry-run", negative=())]
+Words = Annotated[list[str], Parameter(consume_multiple=True)]
+Paths = Annotated[list[Path], Parameter(consume_multiple=True)]
+Disagreement = Literal["drop", "relabel"]
+
+synthesize = App(
+    name="synthesize", help="Make training examples for rerankers that reason.", result_action="return_value"
+)
+
+
+@synthesize.default
+def whole(
+    *,
+    seeds: str,
+    teacher: str,
+    count: int,
+    out: Path,
+    judge: str = "",
+    mix: Words | None = None,
+    instruction: float = 0.25,
+    domains: Words | None = None,
+    personas: Path | None = None,
+    positives: int = 1,
+    negatives: int = 3,
+    samples: int = 1,
+    agreement: float = 0.5,
+    disagreement: Disagreement = "drop",
+    against: Words | None = None,
+    prompts: Path | None = None,
+    seed: int = 0,
+    max_failed: int = 0,
+    dry_run: DryRun = False,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """All stages, from seed queries to training files, into one folder.
+
+    Each stage is a command of its own, too, with more options: limrank synthesize queries, passages, reason, filter,
+    export, show. Every answer is kept before it is used: the same command, interrupted and given again, asks for
+    nothing twice.
+
+    Args:
+        seeds: A file of queries, or a dataset whose queries are the seeds.
+        teacher: "backend:model key=value ...": who writes queries, thoughts and passages.
+        count: Queries to be made.
+        out: The folder.
+        judge: Who judges; default: the teacher.
+        mix: Shares as daily-life=1 expert-domain=1 direct=1 indirect=1 multi-hop=1; only ratios count.
+        instruction: Share of queries with an instruction.
+        domains: Only people of these; see limrank/synthesize/personas.jsonl
+        personas: JSON lines with persona and domain; default: the shipped ones.
+        positives: Passages of a query that are written to be relevant.
+        negatives: Passages of a query that are written not to be, each of another kind.
+        samples: Judgments of each passage.
+        agreement: Share of the samples that must agree.
+        disagreement: What becomes of a passage that is not judged as intended.
+        against: Datasets whose queries and documents may not be among the examples; default: BRIGHT, FollowIR and
+            LitSearch, so far as they are on this machine; "none" for none.
+        prompts: A folder of TOML files that replace shipped prompts of the same name.
+        seed: Another draw.
+        max_failed: Examples that the model may fail on, in each stage.
+        dry_run: Say what it would ask, and ask nothing.
+        force: Make every stage again, whatever is there; recorded answers are still used.
+        as_json: Print the manifests.
+    """
+    from limrank.llm import open_llm
+    from limrank.synthesize import stages
+    from limrank.synthesize.judgment import Vote
+    from limrank.synthesize.passages import Kinds
+
+    mixed, kinds = _mix(mix, instruction, seed), Kinds(positives, negatives, seed=seed)
+    vote = Vote(samples, agreement, disagreement, seed)
+    if dry_run:
+        _estimate(
+            seeds,
+            count=count,
+            mix=mixed,
+            kinds=kinds,
+            vote=vote,
+            people=personas,
+            domains=domains or (),
+            prompts=prompts,
+            as_json=as_json,
+        )
+        return
+    datasets = _datasets(against)
+    writer = open_llm(teacher)
+    names = ("1-queries", "2-passages", "3-reasoned", "4-filtered")
+    first, second, third, fourth = (out / f"{name}.jsonl" for name in names)
+    made = stages.of_queries(
+        seeds, writer, count=count, mix=mixed, people=personas, domains=domains or (), prompts=prompts
+    )
+    manifests = [_run(made, first, force=force, max_failed=max_failed)]
+    made = stages.of_passages(first, writer, kinds=kinds, prompts=prompts)
+    manifests.append(_run(made, second, force=force, max_failed=max_failed))
+    judging = open_llm(judge) if judge else writer
+    made = stages.of_judgments(second, judging, vote=vote, prompts=prompts)
+    manifests.append(_run(made, third, force=force, max_failed=max_failed))
+    manifests.append(_run(stages.of_filters(third, against=datasets), fourth, force=force))
+    manifests.append(_export(fourth, out / "export", formats=(), validation=0.05, seed=seed, tokenizer="", force=force))
+    _show(fourth, out / "show.html", most=12, seed=seed)
+    _told(manifests, as_json=as_json)
+
+
+@synthesize.command
+def queries(
+    *,
+    seeds: str,
+    teacher: str,
+    count: int,
+    out: Path,
+    mix: Words | None = None,
+    instruction: float = 0.25,
+    domains: Words | None = None,
+    personas: Path | None = None,
+    prompts: Path | None = None,
+    seed: int = 0,
+    max_failed: int = 0,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Queries of different people, fields and difficulty from simple seed queries.
+
+    Beside the examples, <out>.queries/queries.jsonl holds the queries as a dataset, to retrieve passages for.
+
+    Args:
+        seeds: A file of queries, or a dataset whose queries are the seeds.
+        teacher: "backend:model key=value ...".
+        count: Queries to be made.
+        out: The file of examples.
+        mix: Shares as daily-life=1 expert-domain=1 direct=1 indirect=1 multi-hop=1; only ratios count.
+        instruction: Share of queries with an instruction.
+        domains: Only people of these.
+        personas: JSON lines with persona and domain; default: the shipped ones.
+        prompts: A folder of TOML files that replace shipped prompts of the same name.
+        seed: Another draw.
+        max_failed: Queries that the model may fail on.
+        force: Make it again, whatever is there; recorded answers are still used.
+        as_json: Print the manifest.
+    """
+    from limrank.llm import open_llm
+    from limrank.synthesize import ExampleFile, stages
+    from limrank.synthesize.judgment import query_text
+    from limrank.synthesize.stage import write_queries
+
+    stage = stages.of_queries(
+        seeds,
+        open_llm(teacher),
+        count=count,
+        mix=_mix(mix, instruction, seed),
+        people=personas,
+        domains=domains or (),
+        prompts=prompts,
+    )
+    manifest = _run(stage, out, force=force, max_failed=max_failed)
+    dataset = out.with_name(f"{out.name}.queries") / "queries.jsonl"
+    write_queries(((example.query_id, query_text(example)) for example in ExampleFile(out)), dataset)
+    _told([manifest], as_json=as_json)
+
+
+@synthesize.command
+def passages(
+    examples: Path,
+    /,
+    *,
+    teacher: str,
+    out: Path,
+    positives: int = 1,
+    negatives: int = 3,
+    kinds: Words | None = None,
+    mine: Path | None = None,
+    corpus: str = "",
+    prompts: Path | None = None,
+    seed: int = 0,
+    max_failed: int = 0,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """A thought about each query, and from it passages that answer it, and hard negatives.
+
+    Args:
+        examples: What limrank synthesize queries made.
+        teacher: "backend:model key=value ...".
+        out: The file of examples.
+        positives: Passages of a query that are written to be relevant.
+        negatives: Those that are written not to be, each of another kind; or mined.
+        kinds: wrong-aspect, same-words, other-condition, outdated, contradicts, ignores-instruction; default: all
+        mine: A run of the queries: negatives are documents of its ranks 5 to 50 instead of written ones.
+        corpus: The dataset whose documents that run has.
+        prompts: A folder of TOML files that replace shipped prompts of the same name.
+        seed: Another draw.
+        max_failed: Examples that the model may fail on.
+        force: Make it again, whatever is there; recorded answers are still used.
+        as_json: Print the manifest.
+    """
+    from limrank.datasets import open_dataset
+    from limrank.llm import open_llm
+    from limrank.synthesize import stages
+    from limrank.synthesize.passages import NEGATIVES, Kinds
+
+    if bool(mine) != bool(corpus):
+        raise LimrankError("to take negatives from a corpus, give both --mine RUN and --corpus DATASET")
+    mined = (mine, open_dataset(corpus)) if mine else None
+    wanted = Kinds(positives, negatives, tuple(kinds or NEGATIVES), seed)
+    stage = stages.of_passages(examples, open_llm(teacher), kinds=wanted, mined=mined, prompts=prompts)
+    _told([_run(stage, out, force=force, max_failed=max_failed)], as_json=as_json)
+
+
+@synthesize.command
+def reason(
+    examples: Path,
+    /,
+    *,
+    judge: str,
+    out: Path,
+    samples: int = 1,
+    agreement: float = 0.5,
+    disagreement: Disagreement = "drop",
+    prompts: Path | None = None,
+    seed: int = 0,
+    max_failed: int = 0,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """A label for each passage, with the reasoning that leads to it, in the form that is trained.
+
+    Args:
+        examples: What limrank synthesize passages made.
+        judge: "backend:model key=value ...".
+        out: The file of examples.
+        samples: Judgments of each passage, which vote; one is greedy.
+        agreement: Share of the samples that must agree.
+        disagreement: What becomes of a passage that is not judged as intended.
+        prompts: A folder of TOML files that replace shipped prompts of the same name.
+        seed: Other samples.
+        max_failed: Examples that the model may fail on.
+        force: Make it again, whatever is there; recorded answers are still used.
+        as_json: Print the manifest.
+    """
+    from limrank.llm import open_llm
+    from limrank.synthesize import stages
+    from limrank.synthesize.judgment import Vote
+
+    vote = Vote(samples, agreement, disagreement, seed)
+    stage = stages.of_judgments(examples, open_llm(judge), vote=vote, prompts=prompts)
+    _told([_run(stage, out, force=force, max_failed=max_failed)], as_json=as_json)
+
+
+@synthesize.command(name="filter")
+def filter_(
+    examples: Path,
+    /,
+    *,
+    out: Path,
+    rules: Words | None = None,
+    query: tuple[int, int] = (5, 250),
+    passage: tuple[int, int] = (20, 600),
+    chain: tuple[int, int] = (20, 1500),
+    early: float = 0.3,
+    duplicate: float = 0.8,
+    language: str = "en",
+    negatives: int = 4,
+    both: bool = True,
+    against: Words | None = None,
+    run: int = 13,
+    similarity: float = 0.5,
+    documents: bool = True,
+    seed: int = 0,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Drop what is malformed, leaks, repeats, or is part of a benchmark; <out>.dropped.jsonl says what and why.
+
+    Args:
+        examples: What limrank synthesize reason made.
+        out: The file of examples.
+        rules: Of malformed, length, leak, refusal, language, duplicate, balance; default: all
+        query: Fewest and most words of a query.
+        passage: The same of a passage.
+        chain: The same of a chain.
+        early: A verdict in this first share of a chain is a leak.
+        duplicate: Similarity from which two queries or two passages are one.
+        language: Of all texts; "" for any.
+        negatives: At most so many for each positive of a query.
+        both: Drop queries that have only one of the labels left.
+        against: Datasets whose queries and documents may not be among the examples; default: BRIGHT, FollowIR and
+            LitSearch, so far as they are on this machine; "none" for none.
+        run: Words in a row that an example may not have in common with them.
+        similarity: As for duplicates, with texts of these datasets.
+        documents: Look at the datasets' documents, too.
+        seed: Which surplus negatives go.
+        force: Make it again, whatever is there.
+        as_json: Print the manifest.
+    """
+    from limrank.synthesize import stages
+    from limrank.synthesize.decontamination import Overlap
+    from limrank.synthesize.filters import RULES, STREAMS, Limits
+
+    limits = Limits(
+        query, passage, chain, early, duplicate, language, negatives, both, seed, tuple(rules or (*RULES, *STREAMS))
+    )
+    overlap = Overlap(run, similarity, documents)
+    stage = stages.of_filters(examples, limits=limits, against=_datasets(against), overlap=overlap)
+    _told([_run(stage, out, force=force)], as_json=as_json)
+
+
+@synthesize.command
+def export(
+    examples: Path,
+    /,
+    *,
+    out: Path,
+    formats: Words | None = None,
+    validation: float = 0.05,
+    tokenizer: str = "",
+    seed: int = 0,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Training files, split by seed query, and a card.
+
+    Args:
+        examples: What limrank synthesize filter made.
+        out: The folder.
+        formats: Of limrank (instruction and output), trl (prompt and completion), pairs, listwise; default: all
+        validation: Share of the seeds that are for validation.
+        tokenizer: A model of the backend transformers, whose tokens the card counts.
+        seed: Another split.
+        force: Write them again, whatever is there.
+        as_json: Print the manifest.
+    """
+    manifest = _export(
+        examples, out, formats=formats or (), validation=validation, seed=seed, tokenizer=tokenizer, force=force
+    )
+    _told([manifest], as_json=as_json)
+
+
+@synthesize.command
+def show(examples: Path, /, *, out: Path | None = None, most: int = 12, seed: int = 0) -> None:
+    """A page to read examples by kind, each with its whole lineage, and to see the mix and what was dropped.
+
+    Args:
+        examples: Of any stage.
+        out: The page; default: <examples>.html
+        most: Examples shown of each kind, and of each reason for dropping.
+        seed: Others of them.
+    """
+    place = out or examples.with_suffix(".html")
+    _show(examples, place, most=most, seed=seed)
+    print(place)
+
+
+def _run(stage: Stage, out: Path, *, force: bool, max_failed: int = 0) -> Manifest:
+    """Make what is not there yet, made in the same way."""
+    from limrank.synthesize.stage import check, write
+
+    parameters, inputs = stage.parameters, stage.inputs
+    there = finished(out, command=stage.command, parameters=parameters, inputs=inputs, force=force)
+    if there and (manifest := Manifest.read(out)).counts.get("dropped_failed", 0) <= max_failed:
+        note(f"{out}: already there, made from the same in the same way; --force makes it again")
+        return manifest
+    manifest = write(stage, out, track=track)
+    check(manifest, out, max_failed)
+    return manifest
+
+
+def _export(
+    examples: Path, out: Path, *, formats: Sequence[str], validation: float, seed: int, tokenizer: str, force: bool
+) -> Manifest:
+    from limrank.files import write_text
+    from limrank.synthesize import ExampleFile, stages
+    from limrank.synthesize.export import FORMATS, card, counted_tokens
+    from limrank.synthesize.export import export as write
+
+    wanted = list(formats) or list(FORMATS)
+    parameters = {"formats": wanted, "validation": validation, "seed": seed, "tokenizer": tokenizer}
+    inputs, place, started = {"examples": file_input(examples)}, out / "README.md", time.monotonic()
+    if finished(place, command="synthesize export", parameters=parameters, inputs=inputs, force=force):
+        note(f"{out}: already there, made from the same examples in the same way; --force makes it again")
+        return Manifest.read(place)
+    check_writable(place)
+    tokens = counted_tokens(tokenizer) if tokenizer else None
+    exported = write(
+        ExampleFile(examples), out, formats=wanted, validation=validation, seed=seed, tokens=tokens, track=track
+    )
+    write_text(place, card(exported, name=out.resolve().parent.name, made=stages.lineage(examples)))
+    counts = {split: {key: sum(of.values()) for key, of in kept.items()} for split, kept in exported.counts.items()}
+    examples_in = {split: of.get("label", 0) for split, of in counts.items()}
+    told = {"examples": sum(examples_in.values()), **examples_in}
+    manifest = Manifest("synthesize export", parameters, inputs, told, time.monotonic() - started)
+    manifest.write(place)
+    return manifest
+
+
+def _show(examples: Path, place: Path, *, most: int, seed: int) -> None:
+    from limrank.files import write_text
+    from limrank.synthesize import ExampleFile, stages
+    from limrank.synthesize.examples import dropped_in
+    from limrank.synthesize.show import page
+    from limrank.synthesize.stage import beside
+
+    check_writable(place)
+    made = stages.lineage(examples)
+    files = {name.rpartition(" ")[2]: beside(Path(told["path"]), "dropped") for name, told in made.items()}
+    gone = ((name, one) for name, path in files.items() if path.is_file() for one in dropped_in(path))
+    write_text(place, page(ExampleFile(examples), gone, title=str(examples), most=most, seed=seed))
+
+
+def _mix(mix: Sequence[str] | None, instruction: float, seed: int) -> Any:
+    from limrank.errors import Unknown
+    from limrank.synthesize.queries import DIFFICULTIES, VARIANTS, Mix
+
+    given: dict[str, float] = {}
+    for key, value in options_of(mix or ()).items():
+        name = key.replace("_", "-")
+        if name not in (*VARIANTS, *DIFFICULTIES):
+            raise Unknown.among("share", name, (*VARIANTS, *DIFFICULTIES))
+        try:
+            given[name] = float(value)
+        except ValueError:
+            raise LimrankError(f"mix {name}={value}: expected a number") from None
+    variant = {name: given[name] for name in VARIANTS if name in given} or dict.fromkeys(VARIANTS, 1.0)
+    difficulty = {name: given[name] for name in DIFFICULTIES if name in given} or dict.fromkeys(DIFFICULTIES, 1.0)
+    return Mix(variant, difficulty, instruction, seed)
+
+
+def _datasets(against: Sequence[str] | None) -> list[Dataset]:
+    from limrank.datasets import open_dataset
+    from limrank.synthesize._present import present
+
+    if against is None:
+        names = present()
+        note(f"examples may not be part of: {', '.join(names) or 'nothing, for no benchmark is on this machine'}")
+    else:
+        names = [name for name in against if name != "none"]
+    return [open_dataset(name) for name in names]
+
+
+def _estimate(seeds: str, *, as_json: bool, **options: Any) -> None:
+    from limrank.synthesize.estimate import estimate
+
+    costs = estimate(seeds, **options)
+    if as_json:
+        emit_json([cost._asdict() for cost in costs])
+        return
+    table(["stage", "examples", "questions", "prompt tokens", "output tokens"], costs)
+    print("characters / 4; answers a third of their limits, and nothing dropped, are taken for granted")
+
+
+def _told(manifests: Sequence[Manifest], *, as_json: bool) -> None:
+    if as_json:
+        emit_json([manifest.__dict__ for manifest in manifests] if len(manifests) > 1 else manifests[0].__dict__)
+        return
+    table(
+        ["stage", "examples", "dropped", "asked", "reused", "why dropped"],
+        [_row(one.command, one.counts) for one in manifests],
+    )
+
+
+def _row(command: str, counts: Mapping[str, Any]) -> list[object]:
+    reasons = {key.removeprefix("dropped_"): value for key, value in counts.items() if key.startswith("dropped_")}
+    why = ", ".join(f"{reason} {number}" for reason, number in sorted(reasons.items(), key=lambda pair: -pair[1]))
+    numbers = [counts.get(key, "") for key in ("examples", "dropped", "asked", "reused")]
+    return [command.removeprefix("synthesize "), *numbers, why]
