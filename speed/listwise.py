@@ -37,6 +37,7 @@ from limrank.records import Document, Query, Request, ScoredDoc
 from limrank.rerank import Job, open_reranker
 from limrank.run import Run
 
+DEPTH = 100
 INSTRUCTION, PASSAGE, NAME, DECODING = 120, 124, 4, 12
 RANKERS: dict[str, dict[str, float]] = {
     "perfect": {},
@@ -53,7 +54,7 @@ class Way(NamedTuple):
 
     method: str
     prompt: str = ""
-    depth: int = 100
+    depth: int = DEPTH
 
 
 WAYS = {
@@ -142,14 +143,17 @@ def main() -> None:
 
 
 def read(folder: Path, name: str, every: int) -> tuple[Run, Qrels]:
-    """The runs and judgments of all tasks that have such a run, as one; excluded documents are taken out."""
+    """The runs and judgments of all tasks that have such a run, as one; excluded documents are taken out.
+
+    Queries that have fewer than 100 documents left are not used: costs would be those of another task.
+    """
     ranked: dict[str, list[ScoredDoc]] = {}
     judged: dict[str, Mapping[str, int]] = {}
     for task in sorted(path.parent.parent for path in folder.glob(f"*/runs/{name}")):
         qrels = Qrels.read(task / "qrels.trec")
         run = Run.read(task / "runs" / name).without(excluded(task))
-        for query_id in [query_id for query_id in qrels if query_id in run][::every]:
-            ranked[f"{task.name}/{query_id}"] = list(run[query_id][:100])
+        for query_id in [query_id for query_id in qrels if len(run.get(query_id, ())) >= DEPTH][::every]:
+            ranked[f"{task.name}/{query_id}"] = list(run[query_id][:DEPTH])
             judged[f"{task.name}/{query_id}"] = qrels[query_id]
     return Run(ranked, name=name), Qrels(judged)
 
