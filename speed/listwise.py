@@ -9,7 +9,8 @@ drawn anew in each question (noise), plus one that it has in all of them (fixed)
 costs (bias). What this leaves out: long prompts make real models worse, and a real model's errors are not normal.
 
 How good a ranker is, is said by the share of what a perfect one gains that it gains with the first method (`gain`):
-compare it with that of a real one. The seeded tournament was designed on BM25's run; the other run is its test.
+compare it with that of a real one. The seeded tournament was chosen among a dozen variants with the help of both
+shared runs, so neither is an untouched test of it.
 
 Cost: 120 tokens for instructions and query, 124 for a passage, 4 for a name in an answer in words, 1 for an answer
 that is a label's probability; `work` is prompt + 12 * output, 12 being about what decoding costs at batch 1. `steps`
