@@ -9,6 +9,7 @@ are even by default.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -88,16 +89,21 @@ def slots(seeds: Sequence[Query], people: Sequence[Persona], mix: Mix, count: in
     variants = shares(mix.variant, count, seed=f"variant {mix.seed}")
     difficulties = shares(mix.difficulty, count, seed=f"difficulty {mix.seed}")
     narrowed = shares({"yes": mix.instruction, "no": 1 - mix.instruction}, count, seed=f"instruction {mix.seed}")
-    anybody = shuffled(people, seed=f"anybody {mix.seed}")
-    experts = [person for person in shuffled(people, seed=f"experts {mix.seed}") if person.domain]
+    experts = [person for person in people if person.domain]
     if "expert-domain" in variants and not experts:
-        raise LimrankError(
-            "no persona says its domain, which a query of an expert needs; give variant daily-life alone"
-        )
+        raise LimrankError("no persona says its domain, which an expert's query needs; ask for daily-life alone")
+    anybody, experienced = _turns(people, mix.seed), _turns(experts, mix.seed)
     for n, (variant, difficulty, narrow) in enumerate(zip(variants, difficulties, narrowed)):
-        circle = experts if variant == "expert-domain" else anybody
-        person = circle[n % len(circle)]
+        person = next(anybody)
+        if variant == "expert-domain" and not person.domain:
+            person = next(experienced)
         yield Slot(f"q{n:06d}", seeds[n % len(seeds)], person, variant, difficulty, narrow == "yes")
+
+
+def _turns(people: Sequence[Persona], seed: int) -> Iterator[Persona]:
+    """Everybody once, then everybody again in another order, so that nobody always meets the same seed."""
+    for turn in itertools.count():
+        yield from shuffled(people, seed=f"people {seed} {turn}")
 
 
 def queries(llm: LLM, wanted: Iterator[Slot], words: Template, *, seed: int = 0) -> Iterator[Outcome]:
