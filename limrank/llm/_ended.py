@@ -52,6 +52,23 @@ def text_of(choice: Json, *, chat: bool, stop: Sequence[str], tells: bool) -> tu
     return (text + ended_by, "stop") if ended_by else (text, "eos")
 
 
+def spelt(ids: Sequence[int], finish_reason: str, stop: Sequence[str], tokenizer: Any) -> tuple[str, tuple[int, ...]]:
+    """The text of generated ids up to the stop string that ended it, and the ids without an end-of-text token.
+
+    vLLM's own text may hold the whole prompt where that ends within a character, and lacks an unfinished character.
+
+    Raises:
+        Unusable: It was ended by a stop string that it does not have.
+    """
+    kept = tuple(ids[:-1] if finish_reason == "eos" else ids)
+    text: str = tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    if finish_reason != "stop":
+        return text, kept
+    if ends := [text.find(one) + len(one) for one in stop if one in text]:
+        return text[: min(ends)], kept
+    raise Unusable(f"the answer was ended by one of the strings {list(stop)}, and has none of them")
+
+
 def _ended_by(choice: Json, text: str, stop: Sequence[str]) -> str | None:
     """The stop string that ended a text and is not in it; empty if it was none, None if the server does not tell."""
     for key in ENDED_BY:

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from limrank.llm._calls import digest
+from limrank.llm._ended import spelt
+from limrank.llm._http import Unusable
 from limrank.llm._tokens import Encoded
 from limrank.records import Request, Response
 
@@ -26,10 +28,6 @@ class Ask(NamedTuple):
     kind: Literal["labels", "text", "likelihood"]
     ids: Sequence[int]
     parameters: Mapping[str, Any]
-
-
-class Unreadable(Exception):
-    """An output that does not say what was asked for."""
 
 
 def asks(request: Request, encoded: Encoded) -> list[Ask]:
@@ -65,7 +63,7 @@ def read(request: Request, encoded: Encoded, told: Sequence[tuple[Ask, Any]], to
         for ask, output in told:
             if ask.kind == "text":
                 response = _text(request, output, tokenizer, response)
-    except Unreadable as error:
+    except Unusable as error:
         return response._replace(status="failed", error=str(error))
     return response._replace(logprobs=logprobs, choice_tokens=tuple(map(len, encoded.choices)))
 
@@ -92,7 +90,7 @@ def _of_prompt(ask: Ask, output: Any, *, start: int) -> Iterator[float]:
     entries = output.prompt_logprobs
     if entries is None or len(entries) != len(ask.ids):
         number = "no" if entries is None else len(entries)
-        raise Unreadable(f"vLLM told {number} log-probabilities of a prompt of {len(ask.ids)} tokens")
+        raise Unusable(f"vLLM told {number} log-probabilities of a prompt of {len(ask.ids)} tokens")
     for place in range(start, len(ask.ids)):
         token = ask.ids[place]
         yield _number((entries[place] or {}).get(token), token)
@@ -100,27 +98,22 @@ def _of_prompt(ask: Ask, output: Any, *, start: int) -> Iterator[float]:
 
 def _number(told: Any, token: int) -> float:
     if told is None:
-        raise Unreadable(f"vLLM told no log-probability of token {token}")
+        raise Unusable(f"vLLM told no log-probability of token {token}")
     if not math.isfinite(told.logprob):
-        raise Unreadable("the model's output is not a number (NaN or infinite)")
+        raise Unusable("the model's output is not a number (NaN or infinite)")
     return min(float(told.logprob), 0.0)
 
 
 def _text(request: Request, output: Any, tokenizer: Any, response: Response) -> Response:
     told = _completion(output)
-    ids, reason = tuple(told.token_ids), told.finish_reason
-    if reason == "stop" and not isinstance(told.stop_reason, str):
-        # The end-of-text token is the last one, and no part of the text.
-        ids, reason = ids[:-1], "eos"
-    text = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    if reason == "stop":
-        ends = [text.find(stop) + len(stop) for stop in request.stop if stop in text]
-        text = text[: min(ends)] if ends else told.text
+    by_itself = told.finish_reason == "stop" and not isinstance(told.stop_reason, str)
+    reason = "eos" if by_itself else told.finish_reason
+    text, ids = spelt(told.token_ids, reason, request.stop, tokenizer)
     return response._replace(text=text, token_ids=ids, completion_tokens=len(ids), finish_reason=reason)
 
 
 def _completion(output: Any) -> Any:
     told = output.outputs[0]
     if told.finish_reason not in ("stop", "length"):
-        raise Unreadable(f"vLLM ended the answer by {told.finish_reason!r}")
+        raise Unusable(f"vLLM ended the answer by {told.finish_reason!r}")
     return told

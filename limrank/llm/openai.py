@@ -29,9 +29,9 @@ from limrank.llm import Delivery
 from limrank.llm import _wire as wire
 from limrank.llm._background import Asked, Background
 from limrank.llm._calls import digest
-from limrank.llm._ended import UNTOLD
+from limrank.llm._ended import UNTOLD, spelt
 from limrank.llm._endpoints import Endpoints
-from limrank.llm._http import Http, key_of
+from limrank.llm._http import Http, Unusable, key_of
 from limrank.llm._room import encode
 from limrank.llm._served import Served, Session
 from limrank.llm._tokens import Encoded, Tokens, Unencodable
@@ -177,8 +177,7 @@ class OpenAI:
                         background.ask(batch)
                         continue
                     response = response._replace(finish_reason="eos")
-                del waiting[position]
-                yield [(position, self._trimmed(response))]
+                yield [(position, self._spelt(response, waiting.pop(position).stop))]
 
     def _prepare(self, asked: Asked, batch: list[Asked], background: Background) -> None:
         """Put a question into the batch, or its failure among the answers."""
@@ -200,14 +199,15 @@ class OpenAI:
     def _encoded(self, request: Request) -> Encoded | None:
         return None if self._tokens is None else encode(self._tokens, request, self._max_length)
 
-    def _trimmed(self, response: Response) -> Response:
-        """Without token ids that are not those of the text, such as an end-of-text token."""
-        if self._tokens is None:
+    def _spelt(self, response: Response, stop: Sequence[str]) -> Response:
+        """With the text that its token ids spell, where the server gives them."""
+        if self._tokens is None or not response.token_ids:
             return response._replace(token_ids=())
-        for ids in (response.token_ids, response.token_ids[:-1]):
-            if self._tokens.tokenizer.decode(ids, clean_up_tokenization_spaces=False) == response.text:
-                return response._replace(token_ids=ids)
-        return response._replace(token_ids=())
+        try:
+            text, ids = spelt(response.token_ids, response.finish_reason, stop, self._tokens.tokenizer)
+        except Unusable as error:
+            return Response(status="failed", error=str(error))
+        return response._replace(text=text, token_ids=ids, completion_tokens=len(ids))
 
 
 def _told(response: Response, further: Response, stop: Sequence[str]) -> Response:

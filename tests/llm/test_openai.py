@@ -608,13 +608,22 @@ def test_a_chat_is_rendered_here_and_continued_from_its_tokens(tokenized: tuple[
     assert second[: len(first)] == first and decode(second[len(first) :]) == thought.text
 
 
-def test_token_ids_are_kept_where_they_are_those_of_the_text(tokenized: tuple[LLM, Any]) -> None:
+def test_a_text_is_what_its_token_ids_spell_whatever_the_server_makes_of_them(tokenized: tuple[LLM, Any]) -> None:
     llm, _ = tokenized
     tokens = llm._tokens  # type: ignore[attr-defined]
     ids = tuple(tokens.ids([trusted("I think so.")]))
-    for told, kept in [(ids, ids), ((*ids, tokens.tokenizer.eos_token_id), ids), (ids[:-1], ())]:
-        response = Response("I think so.", token_ids=told)
-        assert llm._trimmed(response).token_ids == kept  # type: ignore[attr-defined]
+    eos = tokens.tokenizer.eos_token_id
+
+    def spelt(told: tuple[int, ...], reason: str, text: str = "The prompt. I think so.") -> Response:
+        response = Response(text, token_ids=told, finish_reason=reason, completion_tokens=99)
+        return llm._spelt(response, ("so", "!"))  # type: ignore[attr-defined,no-any-return]
+
+    over, spent, stopped = spelt((*ids, eos), "eos"), spelt(ids, "length"), spelt(ids, "stop")
+    assert [answer.text for answer in (over, spent, stopped)] == ["I think so.", "I think so.", "I think so"]
+    assert {answer.token_ids for answer in (over, spent, stopped)} == {ids} and over.completion_tokens == len(ids)
+    lost = spelt(ids[:2], "stop", "The prompt! I think")
+    assert (lost.status, lost.text) == ("failed", "") and "has none of them" in lost.error
+    assert spelt((), "length").text == "The prompt. I think so."
 
 
 def test_bodies_are_json_even_where_a_document_is_no_unicode() -> None:
