@@ -1,6 +1,8 @@
-"""The small model of all tests as a GGUF file."""
+"""The small model of all tests as a GGUF file, with wider heads, and behind vLLM's server."""
 
+import importlib.util
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,17 @@ def wide_model(tiny_model: Path) -> Path:
     config = Qwen2Config.from_pretrained(tiny_model, num_attention_heads=1, num_key_value_heads=1)
     Qwen2ForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def vllm_url(wide_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """vLLM's server with `wide_model` as m."""
+    spec = importlib.util.spec_from_file_location("server_process", Path(__file__).parent / "server_process.py")
+    assert spec is not None and spec.loader is not None
+    server_process = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(server_process)
+    options = ("--dtype", "float32", "--enforce-eager", "--max-num-seqs", 16, "--gpu-memory-utilization", 0.1)
+    names = ("--model", wide_model, "--served-model-name", "m")
+    log = tmp_path_factory.mktemp("vllm") / "log"
+    with server_process.Server("vllm.entrypoints.openai.api_server", *names, *options, log=log, seconds=240) as server:
+        yield server.url

