@@ -1,15 +1,21 @@
 """Which examples are part of a benchmark: copies and near copies of its queries or documents, in queries and passages.
 
-Three tests, any of which is enough. A run of 13 words in common; a shorter query (8 words or more) that is there as a
-whole, or one shorter still that is the synthetic query; and similarity (MinHash over runs of three words) of half or
-more. Datasets stream past an index of the examples, so that memory does not depend on how large they are. A paraphrase
-is not found.
+Any of these is enough:
+
+* 13 words in a row in common;
+* two thirds of a query's runs of three words, wherever in a text they are; of a query of 8 to 12 words all of them; one
+  shorter still has to be the synthetic query itself;
+* half or more of the runs of three words that either has are in both (Jaccard, found by MinHash).
+
+Datasets stream past an index of the examples, so that memory does not depend on how large they are. A paraphrase is not
+found.
 
 Source: runs of 13 words, GPT-3 (arXiv:2005.14165), appendix C.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,7 +23,7 @@ from typing import Any, NamedTuple
 from limrank.datasets import Dataset
 from limrank.errors import LimrankError
 from limrank.records import contents
-from limrank.synthesize._near import Near, numbers, runs_of
+from limrank.synthesize._near import RUN, WORD, Near, numbers, runs_of
 from limrank.synthesize.examples import Dropped, Example, Outcome
 
 # A text of a dataset that is shorter says too little when it is found inside another one.
@@ -39,7 +45,7 @@ class Overlap:
 
     Attributes:
         run: Words in a row.
-        similarity: Jaccard of runs of three words; above 1 for no such test.
+        similarity: Jaccard of runs of three words; above 1 for no such test, and queries of any length as a whole.
         documents: Look at the datasets' documents, too, not only at their queries.
     """
 
@@ -52,6 +58,11 @@ class Overlap:
             raise LimrankError(
                 f"run={self.run}, similarity={self.similarity}: expected {SHORTEST} words or more, and more than 0"
             )
+
+    @property
+    def contained(self) -> float:
+        """The share of a query's runs that two texts of the same length have in common if they are so similar."""
+        return min(2 * self.similarity / (1 + self.similarity), 1.0)
 
 
 class Text(NamedTuple):
@@ -133,7 +144,7 @@ class _Index:
         self.overlap = overlap
         self.hits: dict[str, Hit] = {}
         self.keys: list[str] = []
-        self.whole: dict[bytes, list[int]] = {}
+        self.whole: dict[bytes, list[str]] = {}
         self.near = Near(overlap.similarity) if overlap.similarity <= 1 else None
         words: list[Any] = []
         lengths: list[int] = []
@@ -141,7 +152,7 @@ class _Index:
             numbered = np.asarray(numbers(text), dtype=np.uint64)
             more = bool(self.keys) and self.keys[-1] == key
             if key.startswith("query ") and not more:
-                self.whole.setdefault(numbered.tobytes(), []).append(len(self.keys))
+                self.whole.setdefault(numbered.tobytes(), []).append(key)
             if self.near and not more and (sketch := self.near.sketch(numbered)) is not None:
                 self.near.add(key, sketch)
             self.keys.append(key)
@@ -150,70 +161,95 @@ class _Index:
         self.words = np.concatenate(words) if words else np.zeros(0, dtype=np.uint64)
         self.ends = np.cumsum(np.asarray(lengths, dtype=np.int64))
         self.runs: dict[int, tuple[Any, Any]] = {}
+        self.told: set[int] = set()
 
     def search(self, batch: Sequence[Text]) -> None:
         """Record what of the examples is in these texts."""
         import numpy as np
 
         numbered = [np.asarray(numbers(text.text), dtype=np.uint64) for text in batch]
-        by_length: dict[int, list[int]] = {}
-        for place, (text, words) in enumerate(zip(batch, numbered)):
-            if len(words) >= self.overlap.run:
-                by_length.setdefault(self.overlap.run, []).append(place)
-            elif text.is_query and len(words) >= SHORTEST:
-                by_length.setdefault(len(words), []).append(place)
+        for text, words in zip(batch, numbered):
+            if text.is_query and len(words) >= SHORTEST:
+                self._within(text, words)
             elif text.is_query:
-                self._same_query(text, words)
+                for key in self.whole.get(words.tobytes(), ()) if len(words) else ():
+                    self._hit(key, text, "the same query", _beginning(text))
             if self.near and (sketch := self.near.sketch(words)) is not None:
                 for key, similarity in self.near.like(sketch):
-                    self.hits.setdefault(key, Hit(text.source, "similarity", f"{similarity:.2f}"))
-        for length, places in by_length.items():
-            self._runs_in(length, [batch[place] for place in places], [numbered[place] for place in places])
+                    self._hit(key, text, "similarity", f"{similarity:.2f}")
+        self._long_runs(batch, numbered)
 
-    def _same_query(self, text: Text, words: Any) -> None:
-        for unit in self.whole.get(words.tobytes(), ()) if len(words) else ():
-            self.hits.setdefault(self.keys[unit], Hit(text.source, "the same query", repr(text.text.strip()[:200])))
-
-    def _runs_in(self, length: int, texts: Sequence[Text], numbered: Sequence[Any]) -> None:
+    def _within(self, text: Text, words: Any) -> None:
+        """The units that hold most of a query's runs of three words, or all where the query is short."""
         import numpy as np
 
-        runs, starts = self._sorted_runs(length)
-        if not len(runs):
+        share = 1.0 if len(words) < self.overlap.run else self.overlap.contained
+        wanted = np.unique(runs_of(words, RUN))
+        runs, units = self._sorted_runs(RUN)
+        first, last = np.searchsorted(runs, wanted), np.searchsorted(runs, wanted, side="right")
+        least = math.ceil(share * len(wanted))
+        if np.count_nonzero(last > first) < least:
             return
+        there, times = np.unique(np.concatenate([units[a:b] for a, b in zip(first, last)]), return_counts=True)
+        for place in np.flatnonzero(times >= least):
+            test = f"{times[place]} of {len(wanted)} runs of three words"
+            self._hit(self.keys[there[place]], text, test, _beginning(text))
+
+    def _long_runs(self, texts: Sequence[Text], numbered: Sequence[Any]) -> None:
+        """The units that have a long run of words in common with a text."""
+        import numpy as np
+
+        length = self.overlap.run
+        runs, units = self._sorted_runs(length)
         asked = [runs_of(words, length) for words in numbered]
+        if not len(runs) or not asked:
+            return
         everything = np.concatenate(asked)
         owner = np.repeat(np.arange(len(asked)), [len(one) for one in asked])
         places = np.minimum(np.searchsorted(runs, everything), len(runs) - 1)
         for found in np.flatnonzero(runs[places] == everything):
-            place = int(places[found])
-            text, words = texts[int(owner[found])], self._run_text(texts[int(owner[found])], everything[found], length)
-            while place < len(runs) and runs[place] == everything[found]:
-                unit = int(np.searchsorted(self.ends, starts[place], side="right"))
-                self.hits.setdefault(self.keys[unit], Hit(text.source, f"{length} words in common", repr(words)))
-                place += 1
+            first, run = int(places[found]), everything[found]
+            # Looked at once: what many examples have in common may be in many texts, too.
+            if first in self.told:
+                continue
+            self.told.add(first)
+            keys = [self.keys[unit] for unit in units[first : np.searchsorted(runs, run, side="right")]]
+            if new := [key for key in keys if key not in self.hits]:
+                text = texts[int(owner[found])]
+                evidence = _words_of_run(text, run, length)
+                for key in new:
+                    self._hit(key, text, f"{length} words in common", evidence)
 
-    def _run_text(self, text: Text, run: Any, length: int) -> str:
-        """The words behind a run's number; looked for again, because there are few hits."""
-        import re
-
-        words = re.findall(r"\w+", text.text)
-        runs = runs_of(numbers(text.text), length).tolist()
-        place = runs.index(int(run))
-        return " ".join(words[place : place + length])
+    def _hit(self, key: str, text: Text, test: str, evidence: str) -> None:
+        self.hits.setdefault(key, Hit(text.source, test, evidence))
 
     def _sorted_runs(self, length: int) -> tuple[Any, Any]:
-        """All runs of this length within a text, sorted, and the place of their first word."""
+        """All runs of this length, sorted, and the places (in `keys`) of the texts that have them, each once."""
         import numpy as np
 
         if length not in self.runs:
             runs = runs_of(self.words, length)
             starts = np.arange(len(runs), dtype=np.int64)
-            unit = np.searchsorted(self.ends, starts, side="right")
-            inside = starts + length <= self.ends[unit] if len(runs) else np.zeros(0, dtype=bool)
-            runs, starts = runs[inside], starts[inside]
+            units = np.searchsorted(self.ends, starts, side="right")
+            inside = starts + length <= self.ends[units] if len(runs) else np.zeros(0, dtype=bool)
+            runs, units = runs[inside], units[inside].astype(np.uint32)
             order = np.argsort(runs, kind="stable")
-            self.runs[length] = runs[order], starts[order].astype(np.uint32 if len(runs) < 2**32 else np.int64)
+            runs, units = runs[order], units[order]
+            new = np.ones(len(runs), dtype=bool)
+            new[1:] = (runs[1:] != runs[:-1]) | (units[1:] != units[:-1])
+            self.runs[length] = runs[new], units[new]
         return self.runs[length]
+
+
+def _beginning(text: Text) -> str:
+    return repr(text.text.strip()[:200])
+
+
+def _words_of_run(text: Text, run: Any, length: int) -> str:
+    """The words behind a run's number; looked for again, because there are few hits."""
+    words = WORD.findall(text.text)
+    place = runs_of(numbers(text.text), length).tolist().index(int(run))
+    return repr(" ".join(words[place : place + length]))
 
 
 def _units(examples: Iterable[Example]) -> Iterator[tuple[str, str]]:

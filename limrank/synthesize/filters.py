@@ -181,11 +181,11 @@ def guessed(text: str) -> str:
 
     A guess from frequent words: clear is what has at least three of them, half as many again as the second best.
     """
-    letters = sum(map(str.isalpha, text))
-    scripts = Counter(match.lastgroup or "" for match in SCRIPTS.finditer(text))
-    if scripts and scripts.most_common(1)[0][1] > 0.3 * letters:
-        return scripts.most_common(1)[0][0].replace("_", " ")
-    words = Counter(word.lower() for word in WORD.findall(text))
+    if not text.isascii():
+        scripts = Counter(match.lastgroup or "" for match in SCRIPTS.finditer(text))
+        if scripts and scripts.most_common(1)[0][1] > 0.3 * sum(map(str.isalpha, text)):
+            return scripts.most_common(1)[0][0].replace("_", " ")
+    words = Counter(WORD.findall(text.lower()))
     scores = sorted(((sum(words[word] for word in known), code) for code, known in _languages().items()), reverse=True)
     (best, code), (second, _) = scores[:2]
     return code if best >= 3 and best >= 1.5 * second else ""
