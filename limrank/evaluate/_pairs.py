@@ -78,11 +78,11 @@ def p_values_of(
     """Per pair, one p per measure; Tukey's test sees all systems, also those that are in no pair with each other."""
     import numpy as np
 
+    options = {"samples": samples, "seed": seed}
     if test == "tukey":
         places = {name: place for place, name in enumerate(values)}
-        found = significance.tukey(np.stack(list(values.values())), sizes=sizes)
+        found = significance.tukey(np.stack(list(values.values())), sizes=sizes, **options)
         return {(one, other): found[places[one], places[other]].tolist() for one, other in pairs}
-    options = {"samples": samples, "seed": seed}
     return {
         (one, other): significance.paired_tests(values[one], values[other], test=test, sizes=sizes, **options)
         for one, other in pairs

@@ -116,7 +116,8 @@ class Comparison:
 
     def warnings(self) -> list[str]:
         """One sentence for every reason not to take the numbers at their face."""
-        return list(dict.fromkeys(sentence for scores in self.runs for sentence in scores.warnings()))
+        sentences = [sentence for scores in self.runs for sentence in scores.warnings()]
+        return list(dict.fromkeys([*sentences, *_without_width(self)]))
 
 
 def compare(
@@ -198,7 +199,8 @@ def compare_scores(
         qrels: Name of the judgments.
         baseline: Name of the system that all others are compared with; None: all pairs, later with earlier.
         test: "t", the paired t-test (ranx's; over several tasks `significance.stratified_t`), "randomization"
-            (`significance.sign_flip`) or "tukey", which has the queries as second factor (`significance.tukey`).
+            (`significance.sign_flip`) or "tukey", which has the queries as second factor (`significance.tukey`). What
+            does not vary is left to the randomisation test (`significance.paired_tests`), and told.
         correction: Of the p-values, over all pairs and measures. Tukey's hold for all pairs of a measure already:
             "holm" and "bonferroni" multiply them by the number of measures, "bh" is refused.
         interval: Of means and differences: "bootstrap", the percentile interval, each task resampled by itself, or "t".
@@ -260,6 +262,22 @@ def compare_scores(
         seed=seed,
         detectable=_pairs.detectable_of(values, pairs, measures, sizes=sizes, alpha=alpha, power=power),
     )
+
+
+def _without_width(comparison: Comparison) -> list[str]:
+    """A sentence where queries differ all by the same, so that neither an interval nor a t-test can say anything."""
+    rigid = [d for d in comparison.differences if d.effect_size is None and d.p < 1 and d.high - d.low <= TIE]
+    if not rigid:
+        return []
+    ending = {
+        "t": "; p is the sign-flip test's there, a t-test would be certain",
+        "tukey": "; where no pair varies, p is the sign-flip test's times the pairs",
+    }
+    return [
+        f"{len(rigid)} of {len(comparison.differences)} differences {'do' if len(rigid) > 1 else 'does'} not vary "
+        f"from query to query, e.g. {rigid[0].measure} of {rigid[0].run} against {rigid[0].baseline}: an interval "
+        f"without width says nothing of other queries{ending.get(comparison.test, '')}"
+    ]
 
 
 def _check_names(names: Sequence[str], baseline: str | None) -> None:

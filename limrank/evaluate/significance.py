@@ -45,21 +45,36 @@ def paired_tests(
 
     Returns:
         One p per column; 1 where no value differs, or where a stratum has one query only: nothing can be said then.
+        Where all queries differ by the same, a t-test would be certain after two of them; p is then that of the
+        randomisation test, 2 ** (1 - queries) where it is exact (with "tukey" as `tukey` has it).
     """
     import numpy as np
 
     if test not in get_args(Test):
         raise Unknown.among("significance test", test, get_args(Test))
+    differences = ours - theirs
     if test == "randomization":
-        weights = np.repeat([len(ours) / len(sizes) / size for size in sizes], sizes) if sizes else np.ones(len(ours))
-        return [sign_flip(column * weights, samples=samples, seed=seed) for column in (ours - theirs).T]
+        return _sign_flips(differences, sizes, samples=samples, seed=seed)
     if test == "tukey":
-        return [float(p) for p in tukey(np.stack([ours, theirs]), sizes=sizes)[0, 1]]
+        return [float(p) for p in tukey(np.stack([ours, theirs]), sizes=sizes, samples=samples, seed=seed)[0, 1]]
     if sizes:
-        return stratified_t(ours - theirs, sizes)
-    from limrank.evaluate._ranx import paired_t_tests
+        found = np.array(stratified_t(differences, sizes))
+    else:
+        from limrank.evaluate._ranx import paired_t_tests
 
-    return paired_t_tests(ours, theirs)
+        found = np.array(paired_t_tests(ours, theirs))
+    rigid = (standard_errors(differences, sizes).error <= TIE) & (np.abs(differences).max(axis=0) > TIE)
+    found[rigid] = _sign_flips(differences[:, rigid], sizes, samples=samples, seed=seed)
+    return [float(p) for p in found]
+
+
+def _sign_flips(differences: Floats, sizes: Sequence[int], *, samples: int, seed: int) -> list[float]:
+    """`sign_flip` per column, on the mean of the strata's means."""
+    import numpy as np
+
+    rows = len(differences)
+    weights = np.repeat([rows / len(sizes) / size for size in sizes], sizes) if sizes else np.ones(rows)
+    return [sign_flip(column * weights, samples=samples, seed=seed) for column in differences.T]
 
 
 def stratified_t(differences: Floats, sizes: Sequence[int]) -> list[float]:
@@ -73,7 +88,7 @@ def stratified_t(differences: Floats, sizes: Sequence[int]) -> list[float]:
     return [1.0 if np.isnan(p) else float(p) for p in p_values]
 
 
-def tukey(values: Floats, *, sizes: Sequence[int] = ()) -> Floats:
+def tukey(values: Floats, *, sizes: Sequence[int] = (), samples: int = 10_000, seed: int = 0) -> Floats:
     """Tukey's honestly significant difference of all pairs of systems, with the queries as second factor.
 
     Every value is taken as mean + system + query + noise; the noise is estimated from all systems together, and a p
@@ -83,9 +98,13 @@ def tukey(values: Floats, *, sizes: Sequence[int] = ()) -> Floats:
     Args:
         values: Of shape (systems, queries, columns).
         sizes: Queries of each stratum; the noise is estimated in each by itself.
+        samples: Random sign assignments, where they are needed (see below).
+        seed: Of them.
 
     Returns:
         p of shape (systems, systems, columns), symmetric; 1 where no value differs, or a stratum has one query only.
+        In a column without any noise, where all queries differ by the same, p is that of the randomisation test times
+        the number of pairs.
 
     Source: Tukey 1953; for retrieval: Carterette, TOIS 2012; Sakai, "Laboratory Experiments in IR", 2018, 4.3.
     """
@@ -107,10 +126,13 @@ def tukey(values: Floats, *, sizes: Sequence[int] = ()) -> Floats:
     for one in range(systems):
         for other in range(one):
             differ = np.abs(values[one] - values[other]).max(axis=0) > TIE
-            with np.errstate(divide="ignore"):
-                distance = np.abs(middle[one] - middle[other])[differ] / error[differ]
-            found = stats.studentized_range.sf(distance, systems, freedom[differ])
-            p_values[one, other, differ] = p_values[other, one, differ] = np.clip(found, 0, 1)
+            varied, rigid = differ & (error > TIE), differ & (error <= TIE)
+            distance = np.abs(middle[one] - middle[other])[varied] / error[varied]
+            found = stats.studentized_range.sf(distance, systems, freedom[varied])
+            p_values[one, other, varied] = np.clip(found, 0, 1)
+            flipped = _sign_flips((values[one] - values[other])[:, rigid], sizes, samples=samples, seed=seed)
+            p_values[one, other, rigid] = np.minimum(1, np.array(flipped) * systems * (systems - 1) / 2)
+            p_values[other, one] = p_values[one, other]
     return p_values
 
 

@@ -64,6 +64,21 @@ def test_runs_with_the_same_values_have_p_1_and_no_NaN_in_JSON(test):
     json.dumps(to_json(comparison), allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    ("test", "ending"), [("t", "t-test would be certain"), ("tukey", "times the pairs"), ("randomization", "queries")]
+)
+def test_two_queries_prove_nothing_and_the_table_says_why(test, ending):
+    two = Qrels({query_id: QRELS[query_id] for query_id in QUERY_IDS[:2]}, name="two")
+    good, bad = ranked("good", [1, 1]), ranked("bad", [2, 2])
+    comparison = compare([good, bad], two, ["success@1"], test=test)
+    [difference] = comparison.differences
+    # Both worse, or both better: 2 of the 4 ways in which two signs fall.
+    assert (difference.difference, difference.p, difference.significant) == (-1.0, 0.5, False)
+    [sentence] = comparison.warnings()
+    assert sentence.startswith("1 of 1 differences does not vary from query to query, e.g. Success@1 of bad against")
+    assert sentence.endswith(ending)
+
+
 def test_all_pairs_are_compared_and_the_correction_is_over_all_of_the_table():
     comparison = compare([FIRST, MIXED, RANDOM], QRELS, ["mrr", "P@1"], correction="bonferroni")
     assert [(one, other, len(group)) for one, other, group in comparison.pairs()] == [
@@ -104,7 +119,7 @@ def test_skip_compares_on_the_queries_that_all_runs_have():
     comparison = compare([early, late], QRELS, ["mrr"], missing="skip")
     assert comparison.query_ids == tuple(QUERY_IDS[5:15])
     assert [scores.means for scores in comparison.runs] == [{"MRR": 1.0}, {"MRR": 0.5}]
-    assert len(comparison.warnings()) == 2
+    assert ["left out" in sentence for sentence in comparison.warnings()] == [True, True, False]
 
 
 def test_skip_needs_a_query_that_all_runs_have():

@@ -76,6 +76,33 @@ def test_identical_values_have_p_1(test):
     assert paired_tests(values, values, test=test) == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("test", ["t", "tukey", "randomization"])
+@pytest.mark.parametrize("sizes", [(), (2, 4)])
+def test_differences_that_are_all_alike_are_as_likely_as_heads_every_time(test, sizes):
+    # Six heads or six tails: 2 of 64; two of two: 2 of 4. In the last digits of z + .1 - z there is no evidence.
+    z = np.random.default_rng(1).random((6, 1))
+    values = np.hstack([z, z, z])
+    ours = values + np.array([0.1, -1.0, 0.0])
+    assert paired_tests(ours, values, test=test, sizes=sizes) == [2 / 64, 2 / 64, 1.0]
+    assert paired_tests(ours[:2], values[:2], test=test) == [0.5, 0.5, 1.0]
+
+
+def test_a_column_that_varies_keeps_its_t_test_beside_one_that_does_not():
+    random = np.random.default_rng(1)
+    theirs = random.random((10, 2))
+    ours = theirs + np.column_stack([random.normal(0.1, 0.2, 10), np.full(10, 0.5)])
+    expected = float(scipy.stats.ttest_rel(ours[:, 0], theirs[:, 0]).pvalue)
+    assert paired_tests(ours, theirs) == pytest.approx([expected, 2**-9])
+    assert stratified_t((ours - theirs)[:, :1], (4, 6)) == paired_tests(ours, theirs, sizes=(4, 6))[:1]
+
+
+def test_Tukey_without_noise_is_the_sign_flip_test_times_the_pairs():
+    # Three systems, 8 queries: 2 of 256 by 3 pairs; two of the systems are the same.
+    z = np.random.default_rng(1).random((8, 1))
+    p_values = tukey(np.stack([z, z + 0.2, z]))[..., 0]
+    assert (p_values[0, 1], p_values[1, 0], p_values[1, 2], p_values[0, 2]) == (6 / 256, 6 / 256, 6 / 256, 1)
+
+
 def test_a_single_query_has_p_1():
     assert paired_tests(np.array([[0.9]]), np.array([[0.1]])) == [1.0]
 
