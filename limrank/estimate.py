@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from limrank import plugins
 from limrank import prompt as prompts
@@ -151,9 +151,16 @@ def alternatives(plan: Plan) -> list[Plan]:
         own |= {"order": "sliding", "window": str(settled["window"])}
         own["stride"] = str(settled["stride"] or settled["window"] // 2)
         changes = WINDOWS
-    others = [own | change for change in changes]
+    others = [_without_idle(module, own | change) for change in changes]
     found = [own, *(other for other in others if other != own)]
     return [plan._replace(method=plugins.text_of(spec._replace(options=options))) for options in found]
+
+
+def _without_idle(module: Any, options: Mapping[str, str]) -> dict[str, str]:
+    """The options without those that do nothing beside the others, such as the stride where no window slides."""
+    settled = plugins.settle(module.load, options=options, what="the method")
+    gone = plugins.idle(getattr(module, "IDLE", {}), settled)
+    return {key: value for key, value in options.items() if key not in gone}
 
 
 class _Asking:

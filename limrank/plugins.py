@@ -15,9 +15,12 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from limrank.errors import LimrankError, Unknown
+
+# Of a plug-in: option -> value, as typed and up to a colon -> names of the options that do nothing beside it.
+Idle: TypeAlias = Mapping[str, Mapping[str, tuple[str, ...]]]
 
 
 class Spec(NamedTuple):
@@ -132,6 +135,40 @@ def settle(function: Callable[..., Any], *, options: Mapping[str, str], what: st
         except ValueError as error:
             raise LimrankError(f"option {key}={text} of {what}: {error}") from None
     return settled
+
+
+def idle(table: Idle, options: Mapping[str, Any]) -> dict[str, str]:
+    """Options that do nothing beside the others, by name, and the `other=value` for which they do nothing.
+
+    Args:
+        table: What a plug-in says of its options as IDLE.
+        options: Values by name.
+    """
+    said = {key: str(value).lower().partition(":")[0] for key, value in options.items()}
+    return {
+        name: f"{key}={options[key]}"
+        for key, by_value in table.items()
+        for value, names in by_value.items()
+        if said.get(key) == value
+        for name in names
+    }
+
+
+def refuse_idle(function: Callable[..., Any], table: Idle, options: Mapping[str, Any]) -> None:
+    """Refuse options that do nothing, where they are not left at their defaults.
+
+    Args:
+        function: Whose keyword-only parameters the options are.
+        table: What the plug-in says as IDLE.
+        options: Values by name.
+
+    Raises:
+        LimrankError: An option is not at its default and does nothing.
+    """
+    parameters = inspect.signature(function).parameters
+    for name, why in idle(table, options).items():
+        if options[name] != parameters[name].default:
+            raise LimrankError(f"{name}={options[name]} does nothing with {why}; leave it out")
 
 
 def convert(text: str, hint: Any) -> Any:

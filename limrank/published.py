@@ -209,11 +209,18 @@ def _backend(model: Published, llm: str) -> str:
 
 
 def _merged(own: str, wanted: str) -> str:
-    """The model's method with the user's options before the model's; another method is taken as it is."""
+    """The model's method with the user's options before the model's; another method is taken as it is.
+
+    Options of the model's that do nothing beside the user's, such as the budget of a thought with think=none, are gone.
+    """
     if not wanted or not _same_method(own, wanted):
         return wanted or own
     first, second = plugins.parse_spec(own), plugins.parse_spec(wanted)
-    return plugins.text_of(second._replace(options=dict(first.options) | dict(second.options)))
+    module = plugins.find("rerank", first.name)
+    both = dict(first.options) | dict(second.options)
+    settled = plugins.settle(module.load, options=both, what=f"reranking method {first.name}")
+    gone = plugins.idle(getattr(module, "IDLE", {}), settled).keys() - second.options.keys()
+    return plugins.text_of(second._replace(options={key: both[key] for key in both if key not in gone}))
 
 
 def _same_method(one: str, other: str) -> bool:

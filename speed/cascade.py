@@ -4,7 +4,7 @@
 
 A cheap scorer has scored 100 documents of every query, and the model that reasons looks at the best K of them only.
 These K are ordered by mix * z(reasoning log-odds) + (1 - mix) * z(cheap log-odds), z over the K of the query, as
-`pointwise think=top:K mix=...` does, and stay above the others. The runs (BM25, Qwen3-Reranker-4B, TFRank-8B and
+`pointwise think=top:K blend=...` does, and stay above the others. The runs (BM25, Qwen3-Reranker-4B, TFRank-8B and
 Rank1-7B, one folder for each task, see SOURCE.txt there) hold all scores, so nothing is asked.
 
 The runs hold probabilities, most of them close to 0 or 1, where their differences are lost in any sum; so they are

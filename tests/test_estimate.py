@@ -170,10 +170,18 @@ def test_hours_and_price_are_tokens_by_what_they_take() -> None:
 
 def test_alternatives_begin_with_the_plan_and_name_nothing_twice() -> None:
     found = [plan.method for plan in alternatives(Plan("pointwise budget=9", prompt="rank1"))]
-    assert found == [f"pointwise budget=9 think={think}" for think in ("full", "none", "top:10", "top:20")]
+    assert found == [
+        "pointwise budget=9 think=full",
+        "pointwise think=none",
+        "pointwise budget=9 think=top:10",
+        "pointwise budget=9 think=top:20",
+    ]
+    for plan in alternatives(Plan("pointwise samples=2 temperature=1 stop_when=2", prompt="rank1")):
+        open_reranker(plan.method, llm="fake", prompt="rank1")
     assert [plan.method for plan in alternatives(Plan("pointwise"))] == ["pointwise"]
     windows = [plan.method for plan in alternatives(Plan("listwise"))]
     assert windows[0] == "listwise order=sliding window=20 stride=10" and len(windows) == len(set(windows)) == 4
+    assert windows[2:] == ["listwise order=topdown window=20", "listwise order=tournament window=20"]
 
 
 def test_what_could_not_be_started_is_not_estimated(run: Run, dataset: Path) -> None:

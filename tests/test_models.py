@@ -61,7 +61,10 @@ def test_what_a_user_says_comes_before_what_the_model_says() -> None:
     chosen = published.choose(
         model, method="pointwise think=none", llm="transformers dtype=float16", prompt="true-false", depth=50
     )
-    assert chosen.method == "pointwise think=none budget=8192"
+    # The model's budget would do nothing; the user's own is for the method to refuse.
+    assert chosen.method == "pointwise think=none"
+    assert published.choose(model, method="pointwise think=none budget=9").method == "pointwise think=none budget=9"
+    assert published.choose(model, method="pointwise budget=9").method == "pointwise think=full budget=9"
     assert chosen.llm == "transformers:songtingyu/limrank max_length=16000 dtype=float16"
     assert (chosen.prompt, chosen.depth) == ("true-false", 50)
     assert published.choose(model, llm="transformers:folder").llm == "transformers:folder"

@@ -8,7 +8,7 @@ import pytest
 
 from limrank import plugins
 from limrank.errors import LimrankError, Unknown
-from limrank.plugins import Spec, call, convert, find, names, parse_spec
+from limrank.plugins import Spec, call, convert, find, names, parse_spec, refuse_idle
 
 
 @pytest.mark.parametrize(
@@ -88,6 +88,14 @@ def test_unknown_options_and_wrong_values_are_refused() -> None:
         call(sample, options={"llm": "by position only"}, what="method x")
     with pytest.raises(LimrankError, match="option window=five of method x: expected a whole number"):
         call(sample, "m", options={"window": "five"}, what="method x")
+
+
+def test_an_option_that_does_nothing_beside_another_is_refused_where_it_is_given() -> None:
+    table = {"mode": {"slow": ("window",)}}
+    refuse_idle(sample, table, {"mode": "fast", "window": 5})
+    refuse_idle(sample, table, {"mode": "slow", "window": 20})
+    with pytest.raises(LimrankError, match="^window=5 does nothing with mode=slow; leave it out$"):
+        refuse_idle(sample, table, {"mode": "slow", "window": 5})
 
 
 @pytest.mark.parametrize("group", ["llm", "rerank", "retrieve", "datasets"])

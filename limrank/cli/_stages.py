@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -45,6 +46,8 @@ def stages_of(
     for_first = llm if not then or "llm" in plugins.wants(plugins.find("rerank", own).load) else ""
     first = _stage(model, method, llm=for_first, prompt=prompt, depth=depth, usual=DEPTH)
     if mix is not None:
+        if "mix" not in inspect.signature(plugins.find("rerank", own).load).parameters:
+            raise LimrankError(f"{own} has no first-stage mix; leave --mix out, and combine runs with limrank fuse")
         first = first._replace(method=f"{first.method} mix={mix}")
     return [first, *(_later(text, llm) for text in then)]
 

@@ -16,6 +16,7 @@ from collections.abc import Generator
 from functools import partial
 from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
+from limrank import plugins
 from limrank.errors import BadFile, LimrankError
 from limrank.llm import LLM
 from limrank.prompt import Prompt
@@ -29,6 +30,10 @@ from limrank.rerank._windows import TOP, Plan, Planner, Window, sliding, togethe
 PROMPT = "listwise"
 NEEDS = ("query", "passage")
 MANY = True
+IDLE: plugins.Idle = {
+    "order": {"sliding": ("top",), "topdown": ("stride", "passes"), "tournament": ("stride", "passes")},
+    "logits": {"true": ("retries",)},
+}
 
 Order = Literal["sliding", "topdown", "tournament"]
 T = TypeVar("T")
@@ -106,8 +111,10 @@ def load(
 
     Raises:
         BadFile: The prompt does not say which document is which, or does not go with `logits` or `think`.
-        LimrankError: A number is out of range.
+        LimrankError: A number is out of range, or an option does nothing beside the others.
     """
+    given = {"order": order, "stride": stride, "passes": passes, "top": top, "logits": logits, "retries": retries}
+    plugins.refuse_idle(load, IDLE, given)
     if think is None:
         think = BUDGET if prompt.close else 0
     _check_prompt(prompt, window=window, logits=logits, think=think)

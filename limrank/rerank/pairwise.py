@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Generator, Sequence
 from typing import Literal, TypeAlias, TypeVar
 
+from limrank import plugins
 from limrank.errors import BadFile, LimrankError
 from limrank.llm import LLM
 from limrank.prompt import Prompt
@@ -34,6 +35,7 @@ from limrank.rerank._sorting import Group, decided, heapsort, sliding
 
 PROMPT = "pairwise"
 MANY = True
+IDLE: plugins.Idle = {"order": {"allpairs": ("k",)}}
 
 T = TypeVar("T")
 Asking: TypeAlias = Generator[list[Request], list[Response], T]
@@ -52,8 +54,9 @@ def load(llm: LLM, prompt: Prompt, *, order: Order = "heapsort", k: int = 10, wo
 
     Raises:
         BadFile: The prompt has not two choices.
-        LimrankError: A number is out of range.
+        LimrankError: A number is out of range, or an option does nothing beside the others.
     """
+    plugins.refuse_idle(load, IDLE, {"order": order, "k": k})
     if k < 1 or words < 0:
         raise LimrankError(f"k={k} words={words}: expected at least 1 and 0")
     if len(prompt.choices) != 2:

@@ -17,15 +17,23 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal, NamedTuple, TypeAlias
 
+from limrank import plugins
 from limrank.errors import BadFile, LimrankError
 from limrank.llm import LLM
 from limrank.prompt import Prompt
 from limrank.records import Request, Response
 from limrank.rerank._drive import Driven, Steps
-from limrank.rerank._ranking import Job, Ranking, Verdict, check_mix, ranked, sigmoid, z_scores
+from limrank.rerank._ranking import Job, Ranking, Verdict, ranked, sigmoid, z_scores
 from limrank.rerank._thought import Asking, Thinking, reasoned
 
 PROMPT = "true-false"
+IDLE: plugins.Idle = {
+    "think": {
+        "none": ("budget", "samples", "temperature", "stop_when", "blend"),
+        "full": ("blend",),
+        "top": ("scale",),
+    }
+}
 
 # How far, in z-scores, documents that were thought about are at least above the others.
 GAP = 0.01
@@ -41,14 +49,14 @@ class How(NamedTuple):
         thinking: How to think; None never does.
         top: Documents that are thought about, the best without a thought; 0 is all.
         samples: Thoughts for each of them.
-        mix: Weight of the score with a thought against the one without, where there are both.
+        blend: Weight of the score with a thought against the one without, where there are both.
         scale: What the run shows.
     """
 
     thinking: Thinking | None
     top: int
     samples: int
-    mix: float
+    blend: float
     scale: Scale
 
 
@@ -61,7 +69,7 @@ def load(
     samples: int = 1,
     temperature: float = 0.0,
     stop_when: float = 0.0,
-    mix: float = 0.5,
+    blend: float = 0.5,
     scale: Scale = "probability",
 ) -> Driven:
     """A reranker that asks for a label.
@@ -77,13 +85,13 @@ def load(
         samples: Thoughts for each document, whose log-odds are averaged; needs a temperature above 0.
         temperature: Of the thoughts; 0 is greedy.
         stop_when: A thought ends as soon as its log-odds are this far from 0, looked at every 64 tokens; 0 never.
-        mix: For `top:K`: weight of the log-odds with a thought against those without, both as z-scores of the K.
-        scale: What the run shows: `probability`, or `logit`, the log-odds, which later fusion needs. With `top:K` it is
-            z-scores, in which the K are lifted above the others.
+        blend: For `top:K`: weight of the log-odds with a thought against those without, both as z-scores of the K.
+        scale: What the run shows: `probability`, or `logit`, the log-odds, which later fusion needs. `top:K` shows
+            z-scores, in which the K are lifted above the others, and a prompt with grades the expected one.
 
     Raises:
         BadFile: The prompt has not two choices or values for them, or cannot do without a thought, or cannot think.
-        LimrankError: A number is out of range.
+        LimrankError: A number is out of range, or an option does nothing beside the others.
     """
     if len(prompt.choices) != 2 and not prompt.values:
         raise BadFile(
@@ -99,6 +107,8 @@ def load(
         )
     if (think == "none" or top) and prompt.close and not prompt.empty:
         raise BadFile(f"prompt {prompt.name}: opens a thought and says nothing (empty) that could stand for it")
+    given = {"budget": budget, "samples": samples, "temperature": temperature, "stop_when": stop_when}
+    plugins.refuse_idle(load, IDLE, given | {"think": think, "blend": blend, "scale": scale})
     if budget < 1 or samples < 1:
         raise LimrankError(f"budget={budget} samples={samples}: expected at least 1")
     if temperature < 0 or stop_when < 0:
@@ -107,9 +117,12 @@ def load(
         raise LimrankError(f"samples={samples}: at temperature=0 all thoughts are the same; say temperature=0.6")
     if stop_when and len(prompt.choices) != 2:
         raise LimrankError(f"stop_when={stop_when}: log-odds are of two choices, and there are {len(prompt.choices)}")
-    check_mix(mix)
+    if not 0 <= blend <= 1:
+        raise LimrankError(f"blend={blend}: expected a weight from 0 (without a thought) to 1 (with one)")
+    if prompt.values and scale != "probability":
+        raise LimrankError(f"scale={scale}: prompt {prompt.name} has grades, and the run shows the expected one")
     thinking = Thinking(prompt.close, budget, temperature, stop_when=stop_when) if think != "none" else None
-    how = How(thinking, top, samples, mix, scale)
+    how = How(thinking, top, samples, blend, scale)
     return Driven("pointwise", llm, partial(_steps, llm_name=llm.name, prompt=prompt, how=how))
 
 
@@ -138,7 +151,7 @@ def _steps(job: Job, *, llm_name: str, prompt: Prompt, how: How) -> Steps:
     best = sorted(judged, key=lambda i: -(quick[i].score or 0.0))[: how.top]
     requests = [_request(job, i, prompt, thinks=True) for i in best]
     slow = yield from _thought_about(requests, how, judge)
-    return ranked(job, lifted(quick, dict(zip(best, slow)), how.mix))
+    return ranked(job, lifted(quick, dict(zip(best, slow)), how.blend))
 
 
 def _thought_about(requests: list[Request], how: How, judge: Judge) -> Asking[list[Verdict]]:
@@ -151,8 +164,8 @@ def _thought_about(requests: list[Request], how: How, judge: Judge) -> Asking[li
     return [_mean(verdicts) for verdicts in zip(*of_samples, strict=True)]
 
 
-def lifted(quick: Sequence[Verdict], slow: dict[int, Verdict], mix: float) -> list[Verdict]:
-    """z-scores without a thought, and for those in `slow` mix * z(with) + (1 - mix) * z(without), above all others.
+def lifted(quick: Sequence[Verdict], slow: dict[int, Verdict], blend: float) -> list[Verdict]:
+    """z-scores without a thought, and for those in `slow` blend * z(with) + (1 - blend) * z(without), above all others.
 
     z is over all judged documents for the ones, and over the documents in `slow` for the others, which are lifted by
     one constant, so that the lowest of them is still above the rest.
@@ -164,7 +177,7 @@ def lifted(quick: Sequence[Verdict], slow: dict[int, Verdict], mix: float) -> li
     both = [i for i in slow if slow[i].score is not None]
     without = z_scores([quick[i].score or 0.0 for i in both])
     with_thought = z_scores([slow[i].score or 0.0 for i in both])
-    mixed = {i: mix * thought + (1 - mix) * quickly for i, thought, quickly in zip(both, with_thought, without)}
+    mixed = {i: blend * thought + (1 - blend) * quickly for i, thought, quickly in zip(both, with_thought, without)}
     rest = [result[i].score or 0.0 for i in judged if i not in slow]
     lift = max(rest) + GAP - min(mixed.values()) if rest and mixed else 0.0
     for i, verdict in slow.items():

@@ -118,6 +118,12 @@ def test_stages_without_a_language_model_leave_it_to_the_others(limrank: Limrank
     assert "asks no language model" in limrank("rerank", RUN, "pets", *stages[:4])[2]
 
 
+@pytest.mark.parametrize("first", [["--method", "pointwise"], ["--model", "rank1-7b"], ["--method", "setwise"]])
+def test_a_mix_is_refused_where_a_method_has_none(limrank: Limrank, first: list[str]) -> None:
+    code, _, err = limrank("rerank", RUN, "pets", *first, "--mix", "0.1", "--llm", "fake:hash", "--out", "c.trec")
+    assert code == 1 and "has no first-stage mix; leave --mix out" in err and err.count("\n") == 1
+
+
 def test_a_published_model_brings_method_prompt_and_depth(limrank: Limrank) -> None:
     code, out, err = limrank("rerank", RUN, "pets", "--model", "rank1-7b", "--llm", "fake:hash", "--depth", "4")
     assert code == 0 and "rank1-7b: pointwise think=full budget=8192, fake:hash, prompt rank1, depth 4" in err

@@ -154,6 +154,8 @@ def test_the_published_words_are_sent_byte_for_byte() -> None:
 def test_wrong_options_and_prompts_are_refused() -> None:
     with pytest.raises(LimrankError, match="k=0"):
         open_reranker("pairwise k=0", llm="fake")
+    with pytest.raises(LimrankError, match="k=5 does nothing with order=allpairs"):
+        open_reranker("pairwise order=allpairs k=5", llm="fake")
     with pytest.raises(LimrankError, match="order=alpairs"):
         open_reranker("pairwise order=alpairs", llm="fake")
     with pytest.raises(BadFile, match="prompt setwise: 20 choices; pairwise needs one for each of two"):

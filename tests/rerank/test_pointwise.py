@@ -71,16 +71,16 @@ def test_without_a_thought_its_place_is_taken_by_what_the_prompt_says() -> None:
 
 def test_top_k_thinks_about_the_best_only_and_they_stay_above_the_others() -> None:
     fake = Fake(judge, keep=True)
-    scores = order(fake, think="top:2", mix=1.0)
+    scores = order(fake, think="top:2", blend=1.0)
     assert [request.doc_ids for request in fake.seen if request.max_tokens] == [("d0",), ("d1",)]
     assert list(scores) == ["d1", "d0", "d2", "d3"]
-    assert list(order(Fake(judge), think="top:4", mix=1.0)) == ["d3", "d2", "d1", "d0"]
-    assert list(order(Fake(judge), think="top:3", mix=0.0)) == ["d0", "d1", "d2", "d3"]
-    assert list(order(Fake(judge), think="top:99", mix=1.0)) == ["d3", "d2", "d1", "d0"]
+    assert list(order(Fake(judge), think="top:4", blend=1.0)) == ["d3", "d2", "d1", "d0"]
+    assert list(order(Fake(judge), think="top:3", blend=0.0)) == ["d0", "d1", "d2", "d3"]
+    assert list(order(Fake(judge), think="top:99", blend=1.0)) == ["d3", "d2", "d1", "d0"]
 
 
-def test_the_mix_of_two_z_scores_by_hand() -> None:
-    """Of quick 4, 2, 0, 0 and thoughts about the first two, 1 and 3, with mix 0.75.
+def test_the_blend_of_two_z_scores_by_hand() -> None:
+    """Of quick 4, 2, 0, 0 and thoughts about the first two, 1 and 3, with blend 0.75.
 
     Mean 1.5, deviation sqrt((6.25 + 0.25 + 2.25 + 2.25) / 4) = 1.6583: the rest is at -1.5 / 1.6583 = -0.9045. Of the
     two z(quick) = 1, -1 and z(thought) = -1, 1, so 0.25 - 0.75 = -0.5 and 0.5: both above the rest, nothing is lifted.
@@ -99,8 +99,11 @@ def test_a_failed_thought_leaves_no_verdict_and_the_others_keep_theirs() -> None
             return Response(status="failed", error="no answer")
         return judge(request)
 
-    for think, expected in (("full", ["d3", "d1", "d2", "d0"]), ("top:3", ["d2", "d1", "d0", "d3"])):
-        found = ranking(Fake(failing), think=think, mix=1.0)
+    for options, expected in (
+        ({"think": "full"}, ["d3", "d1", "d2", "d0"]),
+        ({"think": "top:3", "blend": 1.0}, ["d2", "d1", "d0", "d3"]),
+    ):
+        found = ranking(Fake(failing), **options)
         assert [doc.doc_id for doc in found.documents] == expected
         assert [doc.error for doc in found.documents if doc.score is None] == ["no answer"]
 
@@ -135,6 +138,8 @@ def test_graded_labels_give_the_expected_grade(tmp_path: Path) -> None:
         values = (math.log(least), math.log(0.2), math.log(0.1))
         return Response(logprobs=values, choice_tokens=(1, 1, 1))
 
+    with pytest.raises(LimrankError, match="has grades, and the run shows the expected one"):
+        load(Fake(graded), prompt, scale="logit")
     scores = order(Fake(graded), prompt)
     assert scores["d0"] == pytest.approx(1.0) and scores["d1"] == pytest.approx(0.4 / 0.7)
     assert list(scores) == ["d2", "d3", "d0", "d1"]
@@ -148,7 +153,13 @@ def test_graded_labels_give_the_expected_grade(tmp_path: Path) -> None:
         ({"samples": 2}, "at temperature=0 all thoughts are the same"),
         ({"budget": 0}, "expected at least 1"),
         ({"stop_when": -1.0}, "expected 0 or more"),
-        ({"mix": 2.0}, "expected a weight from 0"),
+        ({"blend": 2.0, "think": "top:2"}, "expected a weight from 0"),
+        ({"think": "none", "budget": 64}, "budget=64 does nothing with think=none; leave it out"),
+        ({"think": "none", "samples": 3}, "samples=3 does nothing with think=none"),
+        ({"think": "none", "temperature": 0.9}, "temperature=0.9 does nothing with think=none"),
+        ({"think": "none", "stop_when": 3.0}, "stop_when=3.0 does nothing with think=none"),
+        ({"blend": 0.3}, "blend=0.3 does nothing with think=full"),
+        ({"think": "top:2", "scale": "logit"}, "scale=logit does nothing with think=top:2"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, object], message: str) -> None:
@@ -160,6 +171,8 @@ def test_a_prompt_is_asked_only_for_what_it_can(tmp_path: Path) -> None:
     with pytest.raises(BadFile, match="opens no thought"):
         load(Fake(judge), prompts.load("true-false"), think="full")
     text = 'format = "completion"\ntext = "{query} {passage} <think>"\nchoices = ["1", "0"]\nclose = "</think>"'
+    with pytest.raises(LimrankError, match="budget=64 does nothing with think=none"):
+        load(Fake(judge), prompts.load("true-false"), budget=64)
     with pytest.raises(BadFile, match="says nothing"):
         load(Fake(judge), written(tmp_path, text), think="top:3")
     with pytest.raises(BadFile, match="empty stands for a whole thought"):
@@ -168,13 +181,22 @@ def test_a_prompt_is_asked_only_for_what_it_can(tmp_path: Path) -> None:
         written(tmp_path, text + "\nvalues = [1]")
 
 
-@pytest.mark.parametrize("options", ["", "think=top:3", "think=none", "stop_when=0.5", "samples=2 temperature=0.7"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        "budget=24",
+        "think=top:3 budget=24",
+        "think=none",
+        "budget=24 stop_when=0.5",
+        "budget=24 samples=2 temperature=0.7",
+    ],
+)
 def test_one_query_at_a_time_equals_all_at_once_on_a_real_model(tiny_model: Path, options: str) -> None:
     from limrank.rerank import open_reranker
 
     jobs = [job(f"q{i}", size=3 + i)._replace(query=Query(f"q{i}", f"why does cat {i} sleep?")) for i in range(4)]
     llm = f"transformers:{tiny_model} dtype=float32 device=cpu"
-    method = f"pointwise budget=24 {options}"
+    method = f"pointwise {options}"
     together = open_reranker(method, llm=llm, prompt="rank1")
     found = {ranking.query_id: ranking for ranking in together.rerank(jobs)}
     alone = open_reranker(method, llm=open_llm(llm), prompt="rank1")
@@ -188,7 +210,7 @@ def test_one_query_at_a_time_equals_all_at_once_on_a_real_model(tiny_model: Path
     documents = sum(len(single.documents) for single in jobs)
     assert counts["ok"] + counts.get("forced", 0) == counts["asked"] and "failed" not in counts
     # Greedy, this random model never writes </think>: every thought is cut short, whoever is thought about.
-    forced = {"": documents, "think=top:3": 12, "think=none": 0}
+    forced = {"budget=24": documents, "think=top:3 budget=24": 12, "think=none": 0}
     if options in forced:
         assert counts.get("forced", 0) == forced[options]
 
