@@ -8,6 +8,7 @@ of what a part or a row means.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
@@ -113,9 +114,9 @@ class Repository:
         if config not in self._files:
             patterns = self._patterns(config)
             folder = self._fetch(patterns, self.commit)
-            names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
             choose = require("huggingface_hub.utils").filter_repo_objects
-            found = [folder / name for name in sorted(choose(names, allow_patterns=patterns))]
+            # By the hub's list, not by what lies in the folder: that may be half of it.
+            found = [folder / name for name in sorted(choose(self._listed(), allow_patterns=patterns))]
             if not found:
                 raise BadFile(
                     f"{self._read_card()}: says that {config!r} is in {', '.join(patterns)}, and {self.repo} has no "
@@ -151,13 +152,34 @@ class Repository:
             self._card = card
         return self._card
 
+    def _listed(self) -> list[str]:
+        """The paths of all files at the commit, as the hub listed them when they were fetched."""
+        hub, errors = require("huggingface_hub"), require("huggingface_hub.errors")
+        try:
+            listed = hub.get_cached_repo_tree(self.repo, repo_type="dataset", revision=self.commit)
+        except errors.CachedRepoTreeNotFoundError as error:
+            raise LimrankError(
+                f"{self.name}: files of {self.repo} at {self.commit} are in the cache, and no list of them: nobody can "
+                "tell whether all are there; run the same once with a network"
+            ) from error
+        return [file.path for file in listed]
+
     def _fetch(self, patterns: list[str], revision: str) -> Path:
-        hub = require("huggingface_hub", needed_for=self.name)
+        """The folder in which these files are now; what is there and listed is neither asked for nor drawn."""
+        hub, errors = require("huggingface_hub", needed_for=self.name), require("huggingface_hub.errors")
+        wanted = {"repo_type": "dataset", "revision": revision, "allow_patterns": patterns, "library_name": "limrank"}
+        if COMMIT.fullmatch(revision):
+            with contextlib.suppress(errors.LocalEntryNotFoundError, errors.CachedRepoTreeNotFoundError):
+                hub.get_cached_repo_tree(self.repo, repo_type="dataset", revision=revision)
+                return Path(hub.snapshot_download(self.repo, local_files_only=True, **wanted))
         with explained(self.name, f"{self.repo} at {revision}"):
-            folder = hub.snapshot_download(
-                self.repo, repo_type="dataset", revision=revision, allow_patterns=patterns, library_name="limrank"
-            )
-        return Path(folder)
+            return Path(hub.snapshot_download(self.repo, tqdm_class=_bars(), **wanted))
+
+
+def _bars() -> type:
+    """The client's progress bar, which draws on a terminal only."""
+    tqdm = require("huggingface_hub.utils").tqdm
+    return type("Bars", (tqdm,), {"__init__": functools.partialmethod(tqdm.__init__, disable=None)})
 
 
 def paths_in(data_files: Any) -> list[str]:

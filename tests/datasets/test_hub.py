@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,32 @@ def test_offline_without_the_files_is_one_line_that_says_what_to_do(core17: Any)
     assert error.endswith("try again with a network, or bring that folder from a machine that has one")
     assert "HF_HUB_OFFLINE" in error and str(core17.folder / "empty") in error and "\n" not in error
     assert core17.requests == []
+
+
+def test_half_of_the_files_offline_are_refused_and_not_packed(core17: Any) -> None:
+    assert core17.ask(ASK, home="half", cache="half-1")["all"][0] == TEXTS
+    home = core17.folder / "half"
+    next(home.rglob("corpus-1.jsonl")).unlink()
+    error = core17.ask(ASK, home="half", cache="half-2", offline=True)["all"]
+    assert error.startswith(f"LimrankError: followir/core17: {REPO} at {PINNED} cannot be downloaded (")
+    # The list of files is not there where an older client, or one that fetches single files, filled the cache.
+    for trees in list(home.rglob("trees")):
+        shutil.rmtree(trees)
+    error = core17.ask(ASK, home="half", cache="half-2", offline=True)["all"]
+    assert error == (
+        f"LimrankError: followir/core17: files of {REPO} at {PINNED} are in the cache, and no list of them: nobody can "
+        "tell whether all are there; run the same once with a network"
+    )
+    assert not list((core17.folder / "half-2").rglob("corpus.jsonl"))
+    assert core17.ask(ASK, home="half", cache="half-2")["all"][0] == TEXTS
+
+
+def test_nothing_is_drawn_on_a_pipe(core17: Any) -> None:
+    command = [sys.executable, "-m", "limrank", "show", "followir/core17"]
+    environment = core17.environment(home="quiet", cache="quiet")
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_download_that_breaks_off_goes_on_where_it_stopped(core17: Any) -> None:
