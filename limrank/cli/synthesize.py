@@ -16,6 +16,7 @@ from limrank.manifest import Manifest, file_input
 
 if TYPE_CHECKING:
     from limrank.datasets import Dataset
+    from limrank.synthesize.estimate import Cost
     from limrank.synthesize.stage import Stage
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
@@ -49,6 +50,8 @@ def whole(
     disagreement: Disagreement = "drop",
     against: Words | None = None,
     prompts: Path | None = None,
+    validation: float = 0.05,
+    tokenizer: str = "",
     seed: int = 0,
     max_failed: int = 0,
     dry_run: DryRun = False,
@@ -79,6 +82,8 @@ def whole(
         against: Datasets whose queries and documents may not be among the examples; default: BRIGHT, FollowIR and
             LitSearch, so far as they are on this machine; "none" for none.
         prompts: A folder of TOML files that replace shipped prompts of the same name.
+        validation: Share of the seeds that are for validation.
+        tokenizer: A model of the backend transformers, whose tokens the card counts.
         seed: Another draw.
         max_failed: Examples that the model may fail on, in each stage.
         dry_run: Say what it would ask, and ask nothing.
@@ -119,7 +124,9 @@ def whole(
     made = stages.of_judgments(second, judging, vote=vote, prompts=prompts)
     manifests.append(_run(made, third, force=force, max_failed=max_failed))
     manifests.append(_run(stages.of_filters(third, against=datasets), fourth, force=force))
-    manifests.append(_export(fourth, out / "export", formats=(), validation=0.05, seed=seed, tokenizer="", force=force))
+    manifests.append(
+        _export(fourth, out / "export", formats=(), validation=validation, seed=seed, tokenizer=tokenizer, force=force)
+    )
     _show(fourth, out / "show.html", most=12, seed=seed)
     _told(manifests, as_json=as_json)
 
@@ -138,6 +145,7 @@ def queries(
     prompts: Path | None = None,
     seed: int = 0,
     max_failed: int = 0,
+    dry_run: DryRun = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -157,23 +165,27 @@ def queries(
         prompts: A folder of TOML files that replace shipped prompts of the same name.
         seed: Another draw.
         max_failed: Queries that the model may fail on.
+        dry_run: Say what it would ask, and ask nothing.
         force: Make it again, whatever is there; recorded answers are still used.
         as_json: Print the manifest.
     """
     from limrank.llm import open_llm
     from limrank.synthesize import ExampleFile, stages
     from limrank.synthesize.judgment import query_text
-    from limrank.synthesize.stage import write_queries
+    from limrank.synthesize.stage import Nobody, write_queries
 
     stage = stages.of_queries(
         seeds,
-        open_llm(teacher),
+        Nobody() if dry_run else open_llm(teacher),
         count=count,
         mix=_mix(mix, instruction, seed),
         people=personas,
         domains=domains or (),
         prompts=prompts,
     )
+    if dry_run:
+        _cost(stage, as_json=as_json)
+        return
     manifest = _run(stage, out, force=force, max_failed=max_failed)
     dataset = out.with_name(f"{out.name}.queries") / "queries.jsonl"
     write_queries(((example.query_id, query_text(example)) for example in ExampleFile(out)), dataset)
@@ -195,6 +207,7 @@ def passages(
     prompts: Path | None = None,
     seed: int = 0,
     max_failed: int = 0,
+    dry_run: DryRun = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -212,6 +225,7 @@ def passages(
         prompts: A folder of TOML files that replace shipped prompts of the same name.
         seed: Another draw.
         max_failed: Examples that the model may fail on.
+        dry_run: Say what it would ask, and ask nothing.
         force: Make it again, whatever is there; recorded answers are still used.
         as_json: Print the manifest.
     """
@@ -219,12 +233,17 @@ def passages(
     from limrank.llm import open_llm
     from limrank.synthesize import stages
     from limrank.synthesize.passages import NEGATIVES, Kinds
+    from limrank.synthesize.stage import Nobody
 
     if bool(mine) != bool(corpus):
         raise LimrankError("to take negatives from a corpus, give both --mine RUN and --corpus DATASET")
     mined = (mine, open_dataset(corpus)) if mine else None
     wanted = Kinds(positives, negatives, tuple(kinds or NEGATIVES), seed)
-    stage = stages.of_passages(examples, open_llm(teacher), kinds=wanted, mined=mined, prompts=prompts)
+    writer = Nobody() if dry_run else open_llm(teacher)
+    stage = stages.of_passages(examples, writer, kinds=wanted, mined=mined, prompts=prompts)
+    if dry_run:
+        _cost(stage, as_json=as_json)
+        return
     _told([_run(stage, out, force=force, max_failed=max_failed)], as_json=as_json)
 
 
@@ -241,6 +260,7 @@ def reason(
     prompts: Path | None = None,
     seed: int = 0,
     max_failed: int = 0,
+    dry_run: DryRun = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -256,15 +276,20 @@ def reason(
         prompts: A folder of TOML files that replace shipped prompts of the same name.
         seed: Other samples.
         max_failed: Examples that the model may fail on.
+        dry_run: Say what it would ask, and ask nothing.
         force: Make it again, whatever is there; recorded answers are still used.
         as_json: Print the manifest.
     """
     from limrank.llm import open_llm
     from limrank.synthesize import stages
     from limrank.synthesize.judgment import Vote
+    from limrank.synthesize.stage import Nobody
 
-    vote = Vote(samples, agreement, disagreement, seed)
-    stage = stages.of_judgments(examples, open_llm(judge), vote=vote, prompts=prompts)
+    judging = Nobody() if dry_run else open_llm(judge)
+    stage = stages.of_judgments(examples, judging, vote=Vote(samples, agreement, disagreement, seed), prompts=prompts)
+    if dry_run:
+        _cost(stage, as_json=as_json)
+        return
     _told([_run(stage, out, force=force, max_failed=max_failed)], as_json=as_json)
 
 
@@ -358,7 +383,7 @@ def export(
 
 
 @synthesize.command
-def show(examples: Path, /, *, out: Path | None = None, most: int = 12, seed: int = 0) -> None:
+def show(examples: Path, /, *, out: Path | None = None, most: int = 12, seed: int = 0, as_json: AsJson = False) -> None:
     """A page to read examples by kind, each with its whole lineage, and to see the mix and what was dropped.
 
     Args:
@@ -366,10 +391,14 @@ def show(examples: Path, /, *, out: Path | None = None, most: int = 12, seed: in
         out: The page; default: <examples>.html
         most: Examples shown of each kind, and of each reason for dropping.
         seed: Others of them.
+        as_json: Print where it is as JSON.
     """
     place = out or examples.with_suffix(".html")
     _show(examples, place, most=most, seed=seed)
-    print(place)
+    if as_json:
+        emit_json({"out": str(place)})
+    else:
+        print(place)
 
 
 def _run(stage: Stage, out: Path, *, force: bool, max_failed: int = 0) -> Manifest:
@@ -391,13 +420,14 @@ def _export(
 ) -> Manifest:
     from limrank.files import write_text
     from limrank.synthesize import ExampleFile, stages
-    from limrank.synthesize.export import FORMATS, card, counted_tokens
+    from limrank.synthesize.export import FORMATS, card, counted_tokens, places
     from limrank.synthesize.export import export as write
 
     wanted = list(formats) or list(FORMATS)
     parameters = {"formats": wanted, "validation": validation, "seed": seed, "tokenizer": tokenizer}
     inputs, place, started = {"examples": file_input(examples)}, out / "README.md", time.monotonic()
-    if finished(place, command="synthesize export", parameters=parameters, inputs=inputs, force=force):
+    there = finished(place, command="synthesize export", parameters=parameters, inputs=inputs, force=force)
+    if there and all(path.is_file() for path in places(out, wanted).values()):
         note(f"{out}: already there, made from the same examples in the same way; --force makes it again")
         return Manifest.read(place)
     check_writable(place)
@@ -461,7 +491,16 @@ def _datasets(against: Sequence[str] | None) -> list[Dataset]:
 def _estimate(seeds: str, *, as_json: bool, **options: Any) -> None:
     from limrank.synthesize.estimate import estimate
 
-    costs = estimate(seeds, **options)
+    _costs(estimate(seeds, **options), as_json=as_json)
+
+
+def _cost(stage: Stage, *, as_json: bool) -> None:
+    from limrank.synthesize.estimate import of_stage
+
+    _costs([of_stage(stage)], as_json=as_json)
+
+
+def _costs(costs: Sequence[Cost], *, as_json: bool) -> None:
     if as_json:
         emit_json([cost._asdict() for cost in costs])
         return

@@ -48,7 +48,12 @@ class Template:
     sha256: str = ""
 
     def request(
-        self, values: Mapping[str, str], said: Mapping[str, str] | None = None, *, seed: str, keys: Collection[str] = ()
+        self,
+        values: Mapping[str, str],
+        said: Mapping[str, str] | None = None,
+        *,
+        seed: str,
+        schema: Mapping[str, Any] | None = None,
     ) -> Request:
         """The question.
 
@@ -56,21 +61,29 @@ class Template:
             values: Untrusted texts by placeholder.
             said: Trusted ones.
             seed: A text; the same one gives the same answer again.
-            keys: Of an answer whose keys depend on the question: each is a text.
+            schema: Of an answer whose form depends on the question.
         """
         said = said or {}
         messages = tuple(Message(role, tuple(_parts(text, values, said))) for role, text in self.messages)
-        schema = texts_schema(keys) if keys else self.schema
+        schema = self.schema if schema is None else schema
         return Request(
             messages,
             max_tokens=self.max_tokens,
             temperature=self.temperature,
             seed=seed_of(seed),
-            schema=json.dumps(schema, sort_keys=True) if schema else "",
+            # In the order of the file: servers have the keys written in that of the schema, a query before its needs.
+            schema=json.dumps(schema) if schema else "",
         )
 
 
-def load(name: str, *, fills: Collection[str], words: Mapping[str, Collection[str]], folder: Path | None) -> Template:
+def load(
+    name: str,
+    *,
+    fills: Collection[str],
+    words: Mapping[str, Collection[str]],
+    folder: Path | None,
+    answers: Collection[str] = (),
+) -> Template:
     """A shipped template, or the one of that name in a folder of your own.
 
     Args:
@@ -78,9 +91,10 @@ def load(name: str, *, fills: Collection[str], words: Mapping[str, Collection[st
         fills: Placeholders that the stage fills.
         words: Word lists that it needs, with the words that must be in them.
         folder: Where to look first.
+        answers: Keys of the answer's schema.
 
     Raises:
-        BadFile: The file is not a template, has a placeholder that nothing fills, or lacks words.
+        BadFile: The file is not a template, has a placeholder that nothing fills, or lacks words or keys.
     """
     own = folder / f"{name}.toml" if folder else None
     if folder and not folder.is_dir():
@@ -103,6 +117,10 @@ def load(name: str, *, fills: Collection[str], words: Mapping[str, Collection[st
             [] if template.words.get(key) else ["any"]
         ):
             raise BadFile(f"{path}: [words.{key}] lacks {missing[0]!r}")
+    if template.schema.get("properties", {}).keys() != set(answers):
+        raise BadFile(
+            f"{path}: expected [schema.properties] for {', '.join(answers) or 'nothing: the answer is a text'}"
+        )
     return template
 
 

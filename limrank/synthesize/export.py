@@ -88,13 +88,7 @@ def export(
     prompt = prompts.load("rank1")
     exported = Exported({split: {} for split in SPLITS})
     with contextlib.ExitStack() as stack:
-        files = {
-            (name, split): stack.enter_context(
-                _file(folder / f"{name}.{split}.{'json' if name == 'limrank' else 'jsonl'}")
-            )
-            for name in wanted
-            for split in SPLITS
-        }
+        files = {key: stack.enter_context(_file(path)) for key, path in places(folder, wanted).items()}
         tracked = track(examples, label="synthesize export", total=None)
         for _, group in itertools.groupby(tracked, key=lambda example: example.query_id):
             of_query = list(group)
@@ -111,6 +105,15 @@ def export(
                 _tally(exported, split, "lists")
                 files["listwise", split].add(ranked)
     return exported
+
+
+def places(folder: Path, formats: Iterable[str]) -> dict[tuple[str, str], Path]:
+    """The file of each format and split."""
+    return {
+        (name, split): folder / f"{name}.{split}.{'json' if name == 'limrank' else 'jsonl'}"
+        for name in formats
+        for split in SPLITS
+    }
 
 
 def prompt_and_completion(example: Example, prompt: prompts.Prompt) -> tuple[str, str]:

@@ -81,7 +81,8 @@ def templates(folder: Path | None = None) -> Words:
         words={"kinds": (POSITIVE, *NEGATIVES)},
         folder=folder,
     )
-    written = load("passages", fills=FILLS, words={"lengths": (), "registers": ()}, folder=folder)
+    drawn: dict[str, tuple[str, ...]] = {"lengths": (), "registers": ()}
+    written = load("passages", fills=FILLS, words=drawn, folder=folder, answers=("title", "passage"))
     return Words(reasoning.template(folder), described, written)
 
 
@@ -167,13 +168,14 @@ def _described(
     if not drafts:
         return {}
     said = [f'"{key}": {words.words["kinds"][draft.kind]}' for key, draft in drafts.items()]
+    schema = texts_schema(tuple(drafts))
     request = words.request(
         {"query": example.query, "instruction": example.instruction, "thought": example.thought},
         {"kinds": "\n".join(said), "keys": ", ".join(f'"{key}"' for key in drafts)},
         seed=seed,
-        keys=tuple(drafts),
+        schema=schema,
     )
-    [answer] = yield from asked([(request, partial(_full, schema=texts_schema(tuple(drafts))))])
+    [answer] = yield from asked([(request, partial(_full, schema=schema))])
     return answer
 
 

@@ -29,6 +29,7 @@ from limrank.synthesize.personas import Persona
 
 VARIANTS = ("daily-life", "expert-domain")
 DIFFICULTIES = ("direct", "indirect", "multi-hop")
+HOPS = 2
 FILLS = ("seed", "persona", "domain", "variant", "difficulty", "instruction")
 WORD = re.compile(r"\w+")
 
@@ -75,7 +76,7 @@ class Slot(NamedTuple):
 def template(folder: Path | None = None) -> Template:
     """The words of this stage."""
     words = {"variants": VARIANTS, "difficulties": DIFFICULTIES, "instructions": ("wanted", "unwanted")}
-    return load("queries", fills=FILLS, words=words, folder=folder)
+    return load("queries", fills=FILLS, words=words, folder=folder, answers=("query", "needs", "instruction"))
 
 
 def slots(seeds: Sequence[Query], people: Sequence[Persona], mix: Mix, count: int) -> Iterator[Slot]:
@@ -132,6 +133,7 @@ def _made(slot: Slot, *, words: Template, llm: LLM, seed: int) -> Asking[list[Ou
         persona=slot.persona.text,
         teacher=llm.name,
     )
+    schema = _schema(words.schema, slot)
     request = words.request(
         {"seed": slot.seed.text, "persona": slot.persona.text, "domain": example.domain},
         {
@@ -140,24 +142,30 @@ def _made(slot: Slot, *, words: Template, llm: LLM, seed: int) -> Asking[list[Ou
             "instruction": words.words["instructions"]["wanted" if slot.instructed else "unwanted"],
         },
         seed=f"{seed} {slot.query_id}",
+        schema=schema,
     )
-    [answer] = yield from asked([(request, partial(_query, words=words, slot=slot))])
+    [answer] = yield from asked([(request, partial(_query, schema=schema, slot=slot))])
     if isinstance(answer, Trouble):
         return [Dropped(example, answer.reason, answer.detail)]
     needs = tuple(answer["needs"])
-    return [example._replace(query=answer["query"], instruction=answer["instruction"], needs=needs)]
+    return [example._replace(query=answer["query"], instruction=answer.get("instruction", ""), needs=needs)]
 
 
-def _query(text: str, *, words: Template, slot: Slot) -> dict[str, Any]:
-    record = texts_in(text, words.schema)
-    if not record["query"] or not record["needs"]:
-        raise Malformed("query or needs is empty")
-    if bool(record["instruction"]) != slot.instructed:
-        raise Malformed("instruction is empty" if slot.instructed else "instruction has to be empty here")
+def _schema(schema: Mapping[str, Any], slot: Slot) -> Mapping[str, Any]:
+    """The prompt's schema for this slot: an instruction only where one is wanted, and needs to the number needed."""
+    properties = {key: value for key, value in schema["properties"].items() if slot.instructed or key != "instruction"}
+    properties["needs"] = {**properties["needs"], "minItems": HOPS if slot.difficulty == "multi-hop" else 1}
+    return {**schema, "properties": properties, "required": list(properties)}
+
+
+def _query(text: str, *, schema: Mapping[str, Any], slot: Slot) -> dict[str, Any]:
+    record = texts_in(text, schema)
+    if empty := [key for key, value in record.items() if not value]:
+        raise Malformed(f"{empty[0]} is empty")
     if _plain(record["query"]) == _plain(slot.seed.text):
         raise Malformed("query is the given one, unchanged")
-    if slot.difficulty == "multi-hop" and len(record["needs"]) < 2:
-        raise Malformed("needs names fewer than two things")
+    if slot.difficulty == "multi-hop" and len(record["needs"]) < HOPS:
+        raise Malformed(f"needs names fewer than {HOPS} things")
     if slot.difficulty == "indirect" and f" {_plain(record['needs'][0])} " in f" {_plain(record['query'])} ":
         raise Malformed("query names the first of needs, which it must not")
     return record

@@ -43,7 +43,7 @@ class Stage:
         command: What makes the file, as `synthesize queries`.
         parameters: Everything that decides the content.
         inputs: What it is made from.
-        outcomes: Starts the stage with the model that answers, where it asks one.
+        outcomes: Starts the stage with the model that answers, where it asks one; shows what it has to do before.
         llm: That model.
         total: Jobs, if known.
     """
@@ -51,7 +51,7 @@ class Stage:
     command: str
     parameters: Mapping[str, Any]
     inputs: Mapping[str, Any]
-    outcomes: Callable[[LLM], Iterable[Outcome]]
+    outcomes: Callable[[LLM, Track], Iterable[Outcome]]
     llm: LLM
     total: int | None = None
 
@@ -77,9 +77,9 @@ def write(stage: Stage, out: Path, *, track: Track = silent) -> Manifest:
     Raises:
         LimrankError: The model stopped; what it answered is in the calls file.
     """
-    llm = None if isinstance(stage.llm, Nobody) else Recorded(stage.llm, beside(out, "calls"))
-    outcomes = stage.outcomes(llm or stage.llm)
     started = time.monotonic()
+    llm = None if isinstance(stage.llm, Nobody) else Recorded(stage.llm, beside(out, "calls"))
+    outcomes = stage.outcomes(llm or stage.llm, track)
     counts: Counter[str] = Counter()
     mix: dict[str, Counter[str]] = {name: Counter() for name in MIXED}
     with atomic_write(out) as good, atomic_write(beside(out, "dropped")) as bad:

@@ -11,11 +11,12 @@ from limrank.datasets import Dataset, folder, open_dataset
 from limrank.errors import BadFile
 from limrank.llm import LLM
 from limrank.manifest import Manifest, file_input, path_of
+from limrank.progress import Track
 from limrank.records import Query
 from limrank.run import Run
 from limrank.synthesize import decontamination, filters, judgment, passages, personas, queries
 from limrank.synthesize._template import Template
-from limrank.synthesize.decontamination import Overlap
+from limrank.synthesize.decontamination import Hit, Overlap
 from limrank.synthesize.examples import ExampleFile, Outcome
 from limrank.synthesize.filters import Limits
 from limrank.synthesize.judgment import Vote
@@ -70,7 +71,7 @@ def of_queries(
         "synthesize queries",
         {"count": count, "mix": asdict(mix), "domains": list(domains), "teacher": teacher.name, **_prompts(words)},
         {"seeds": identity, "personas": file_input(people or personas.SHIPPED)},
-        lambda llm: queries.queries(llm, iter(wanted), words, seed=mix.seed),
+        lambda llm, _: queries.queries(llm, iter(wanted), words, seed=mix.seed),
         teacher,
         count,
     )
@@ -104,7 +105,7 @@ def of_passages(
         "synthesize passages",
         {"kinds": asdict(kinds), "mined": mined is not None, "teacher": teacher.name, **_prompts(*words)},
         inputs,
-        lambda llm: passages.passages(llm, ExampleFile(examples), words, kinds, mined=mine),
+        lambda llm, _: passages.passages(llm, ExampleFile(examples), words, kinds, mined=mine),
         teacher,
     )
 
@@ -116,7 +117,7 @@ def of_judgments(examples: Path, judge: LLM, *, vote: Vote | None = None, prompt
         "synthesize reason",
         {"vote": asdict(vote), "judge": judge.name, **_prompts(words)},
         {"examples": file_input(examples)},
-        lambda llm: judgment.judged(llm, ExampleFile(examples), words, vote),
+        lambda llm, _: judgment.judged(llm, ExampleFile(examples), words, vote),
         judge,
         _examples_in(examples),
     )
@@ -134,7 +135,7 @@ def of_filters(
             "examples": file_input(examples),
             "against": [{"name": dataset.name, "revision": dataset.revision} for dataset in against],
         },
-        lambda _: _filtered(ExampleFile(examples), limits, against, overlap),
+        lambda _, track: _filtered(ExampleFile(examples), limits, against, overlap, track),
         Nobody(),
         _examples_in(examples),
     )
@@ -154,11 +155,14 @@ def lineage(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _filtered(
-    examples: Iterable[Any], limits: Limits, against: Sequence[Dataset], overlap: Overlap
+    examples: Iterable[Any], limits: Limits, against: Sequence[Dataset], overlap: Overlap, track: Track
 ) -> Iterator[Outcome]:
-    texts = (text for dataset in against for text in decontamination.texts_of(dataset, documents=overlap.documents))
-    hits = decontamination.find(examples, texts, overlap) if against else {}
-    yield from filters.filtered(decontamination.decontaminated(examples, hits), limits)
+    hits: Mapping[str, Hit] = {}
+    if against:
+        texts = (text for dataset in against for text in decontamination.texts_of(dataset, documents=overlap.documents))
+        looked_at = track(texts, label="texts of " + ", ".join(dataset.name for dataset in against))
+        hits = decontamination.find(examples, looked_at, overlap)
+    return filters.filtered(decontamination.decontaminated(examples, hits), limits)
 
 
 def _prompts(*words: Template) -> dict[str, Mapping[str, str]]:

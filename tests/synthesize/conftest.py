@@ -42,11 +42,9 @@ def script(text: str) -> str:
     """What the teacher says to the text of a prompt."""
     key = hashlib.sha256(text.split("Your last answer")[0].encode()).hexdigest()
     if "plain search query" in text:
-        instruction = "" if "Leave the instruction empty" in text else "Only what is valid since 2020 counts."
+        instruction = {"instruction": "Only what is valid since 2020 counts."} if '"instruction": ' in text else {}
         query = f"My {sentences(key, 25)} What can I do about it?"
-        return json.dumps(
-            {"query": query, "needs": [f"remedy {key[:6]}", "a second thing"], "instruction": instruction}
-        )
+        return json.dumps({"query": query, "needs": [f"remedy {key[:6]}", "a second thing"], **instruction})
     if "Think it through" in text:
         return sentences(key, 60)
     if "Describe these passages" in text:

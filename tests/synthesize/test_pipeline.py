@@ -116,11 +116,12 @@ def test_untrusted_text_stays_in_untrusted_parts(tmp_path: Path):
     ("bad", "why"),
     [
         ("Sure! Here is one.", "not one JSON object"),
-        ('{"query": "q", "needs": ["a", "b"]}', "keys are not exactly"),
-        ('{"query": "q", "needs": "a", "instruction": ""}', "needs is not a list"),
-        ('{"query": "q", "query": "r", "needs": ["a"], "instruction": ""}', "twice"),
-        ('{"query": "", "needs": ["a", "b"], "instruction": ""}', "empty"),
-        ('{"query": "how to stop a LEAK?", "needs": ["a", "b"], "instruction": ""}', "unchanged"),
+        ('{"query": "q"}', "keys are not exactly query, needs"),
+        ('{"query": "q", "needs": ["a", "b"], "instruction": "Only since 2020."}', "keys are not exactly query, needs"),
+        ('{"query": "q", "needs": "a"}', "needs is not a list"),
+        ('{"query": "q", "query": "r", "needs": ["a"]}', "twice"),
+        ('{"query": "", "needs": ["a", "b"]}', "query is empty"),
+        ('{"query": "how to stop a LEAK?", "needs": ["a", "b"]}', "unchanged"),
     ],
 )
 def test_a_malformed_answer_is_asked_again_once_and_then_dropped(bad: str, why: str, tmp_path: Path):
@@ -136,15 +137,28 @@ def test_a_malformed_answer_is_asked_again_once_and_then_dropped(bad: str, why: 
     assert (manifest.counts["examples"], manifest.counts["dropped"]) == (3, 0)
 
 
+def test_the_form_that_is_asked_for_is_that_of_the_query(seeds: Path, tmp_path: Path):
+    llm = teacher(keep=True)
+    write(stages.of_queries(str(seeds), llm, count=24, mix=Mix(instruction=0.5)), tmp_path / "q.jsonl")
+    examples = {example.query_id: example for example in ExampleFile(tmp_path / "q.jsonl")}
+    assert len(llm.seen) == 24
+    for request in llm.seen:
+        example, schema = examples[request.query_id], json.loads(request.schema)
+        # In this order, so that nobody has to know what a query needs before there is one.
+        assert list(schema["properties"]) == ["query", "needs", *["instruction"] * bool(example.instruction)]
+        assert schema["required"] == list(schema["properties"])
+        assert schema["properties"]["needs"]["minItems"] == (2 if example.difficulty == "multi-hop" else 1)
+
+
 @pytest.mark.parametrize(
     ("difficulty", "answer", "why"),
     [
         (
             "indirect",
-            {"query": "My valve needs Packing.", "needs": ["packing", "x"], "instruction": ""},
+            {"query": "My valve needs Packing.", "needs": ["packing", "x"]},
             "names the first",
         ),
-        ("multi-hop", {"query": "My valve drips.", "needs": ["packing"], "instruction": ""}, "fewer than two"),
+        ("multi-hop", {"query": "My valve drips.", "needs": ["packing"]}, "fewer than 2"),
     ],
 )
 def test_a_query_has_to_be_as_difficult_as_asked(difficulty: str, answer, why: str, seeds: Path, tmp_path: Path):
@@ -274,8 +288,25 @@ def test_an_estimate_asks_nothing_and_says_what_is_asked(seeds: Path, tmp_path: 
     command = ["synthesize", "--seeds", str(seeds), "--teacher", spec, "--count", "12", "--out", str(tmp_path / "out")]
     assert run([*command, "--dry-run", "--json"]) == 0
     costs = json.loads(capsys.readouterr().out)
-    assert [cost["questions"] for cost in costs] == [12, 72, 48]
+    assert [cost["questions"] for cost in costs] == [12, 72, 48, 132]
     assert server.bodies == [] and not (tmp_path / "out").exists()
+
+
+def test_an_estimate_of_a_stage_is_what_it_asks_in_the_end(seeds: Path, tmp_path: Path, server, capsys):
+    teacher, judge = ([f"--{who}", f"openai:teacher url={server.url} dialect=plain"] for who in ("teacher", "judge"))
+    made, written, judged = (tmp_path / f"{n}.jsonl" for n in (1, 2, 3))
+    for command in (
+        ["queries", "--seeds", str(seeds), *teacher, "--count", "9", "--out", str(made)],
+        ["passages", str(made), *teacher, "--negatives", "2", "--out", str(written)],
+        ["reason", str(written), *judge, "--samples", "3", "--out", str(judged)],
+    ):
+        before = len(server.bodies)
+        assert run(["synthesize", *command, "--dry-run", "--json"]) == 0
+        [cost] = json.loads(capsys.readouterr().out)
+        assert len(server.bodies) == before and cost["prompt_tokens"] > 0 and cost["output_tokens"] > 0
+        assert run(["synthesize", *command]) == 0
+        capsys.readouterr()
+        assert cost["questions"] == len(server.bodies) - before > 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
