@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import TypeVar
 
@@ -68,7 +69,10 @@ class Endpoints:
     def __init__(self, urls: Sequence[str], *, concurrency: int, retries: int, backoff: float) -> None:
         self.endpoints = [Endpoint(url) for url in urls]
         self._concurrency, self._retries, self._backoff = concurrency, retries, backoff
-        self._waiting: list[_Waiting] = []
+        # Questions without an endpoint: asked anew, by home, and those that have failed somewhere.
+        self._at_home: dict[Endpoint, deque[_Waiting]] = {endpoint: deque() for endpoint in self.endpoints}
+        self._homeless: deque[_Waiting] = deque()
+        self._again: list[_Waiting] = []
         self._homes: dict[Hashable, Endpoint] = {}
         self._placing = False
         self._lost = 0
@@ -120,7 +124,11 @@ class Endpoints:
         if self._lost > max(self._concurrency * len(self.endpoints), 4):
             raise LimrankError(f"no endpoint answers, the last said: {self._last_words}; run again to continue")
         waiting.slot = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiting)
+        if waiting.error or waiting.last:
+            self._again.append(waiting)
+        else:
+            home = self._home(waiting)
+            (self._homeless if home is None else self._at_home[home]).append(waiting)
         self._place_soon()
         return await waiting.slot
 
@@ -145,16 +153,24 @@ class Endpoints:
     def _place(self) -> None:
         self._placing = False
         live = self._live()
-        for waiting in list(self._waiting):
-            if waiting.slot.cancelled():
-                self._waiting.remove(waiting)
-            elif waiting.tried.issuperset(live):
-                self._waiting.remove(waiting)
-                dropped = LimrankError(self.endpoints[0].dropped)
-                waiting.slot.set_exception(waiting.error if live and waiting.error else dropped)
+        for endpoint in self.endpoints:
+            if endpoint.dropped:
+                self._homeless.extend(self._at_home[endpoint])
+                self._at_home[endpoint].clear()
+        if not live:
+            for waiting in (*self._again, *self._homeless):
+                if not waiting.slot.done():
+                    waiting.slot.set_exception(LimrankError(self.endpoints[0].dropped))
+            self._again.clear()
+            self._homeless.clear()
+        for waiting in [waiting for waiting in self._again if waiting.tried.issuperset(live)]:
+            self._again.remove(waiting)
+            if not waiting.slot.done() and waiting.error:
+                waiting.slot.set_exception(waiting.error)
         while (found := self._match()) is not None:
             endpoint, waiting = found
-            self._waiting.remove(waiting)
+            if waiting.slot.done():  # whoever asked has gone
+                continue
             endpoint.in_flight += 1
             waiting.slot.set_result(endpoint)
             # The prompt's newest home is where its continuation belongs, the query's oldest that of the query.
@@ -163,23 +179,45 @@ class Endpoints:
                 del self._homes[next(iter(self._homes))]
 
     def _match(self) -> tuple[Endpoint, _Waiting] | None:
-        """The next question to be asked, and where."""
-        now = self._now()
-        free = [one for one in self._live() if one.in_flight < self._concurrency and one.back <= now]
-        pairs = [(one, waiting) for waiting in self._waiting for one in free if self._may(waiting, one)]
-        return min(pairs, key=lambda pair: (self._strangeness(*pair), pair[0].in_flight), default=None)
+        """The next question to be asked, no longer in a queue, and where.
 
-    def _may(self, waiting: _Waiting, endpoint: Endpoint) -> bool:
+        Those that failed somewhere come first, then those at home, then those without a home; last of all, a free
+        endpoint takes from the longest queue of the others.
+        """
+        now = self._now()
+        live = self._live()
+        free = [one for one in live if one.in_flight < self._concurrency and one.back <= now]
+        if not free:
+            return None
+        free.sort(key=lambda one: one.in_flight)
+        for waiting in self._again:
+            home = self._home(waiting)
+            if may := [one for one in free if self._may(waiting, one, live, now)]:
+                self._again.remove(waiting)
+                return home if home in may else may[0], waiting
+        for endpoint in free:
+            if queue := self._at_home[endpoint]:
+                return endpoint, queue.popleft()
+        while self._homeless:
+            waiting = self._homeless.popleft()
+            if (home := self._home(waiting)) is None or home in free:
+                return home or free[0], waiting
+            self._at_home[home].append(waiting)  # found while it waited, by a question of the same query
+        longest = max(self._at_home.values(), key=len)
+        return (free[0], longest.popleft()) if longest else None
+
+    def _may(self, waiting: _Waiting, endpoint: Endpoint, live: list[Endpoint], now: float) -> bool:
         if endpoint in waiting.tried:
             return False
         # It just failed there: it waits for another one, unless there is none or that rests longer.
-        others = [one for one in self._live() if one is not endpoint and one not in waiting.tried]
-        return waiting.last is not endpoint or all(one.back > self._now() for one in others)
+        return waiting.last is not endpoint or all(
+            one.back > now for one in live if one is not endpoint and one not in waiting.tried
+        )
 
-    def _strangeness(self, endpoint: Endpoint, waiting: _Waiting) -> int:
-        """0 where the question is at home, 1 where it has no home, 2 where it would be taken from another's queue."""
+    def _home(self, waiting: _Waiting) -> Endpoint | None:
+        """The endpoint that holds the question's prefix, if any does."""
         home = next((self._homes[key] for key in waiting.keys if key in self._homes), None)
-        return 1 if home is None else 0 if home is endpoint else 2
+        return None if home is None or home.dropped else home
 
     def _live(self) -> list[Endpoint]:
         return [endpoint for endpoint in self.endpoints if not endpoint.dropped]
