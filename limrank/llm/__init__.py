@@ -91,7 +91,8 @@ def recorded_by_query(calls: Path) -> dict[str, list[tuple[tuple[str, ...], Resp
 def checked(request: Request, response: Response) -> Response:
     """The response, or a failure where it is no answer to the request: a missing, superfluous or non-finite number.
 
-    What is said behind a bridge, after a thought that did not end by itself, is `forced`.
+    What is said behind a bridge, after a thought that did not end by itself, is `forced`. The same answer can be forced
+    for one request and not for another, which looks at a thought that goes on: the status is the request's.
     """
     if response.status not in ("ok", "forced"):
         return response
@@ -101,5 +102,5 @@ def checked(request: Request, response: Response) -> Response:
         error = f"log-probabilities {response.logprobs} are not all finite"
     else:
         unclosed = request.after is not None and request.after.finish_reason not in ("stop", "early")
-        return response._replace(status="forced") if unclosed and request.bridge else response
+        return response._replace(status="forced" if unclosed and request.bridge else "ok")
     return response._replace(status="failed", logprobs=(), choice_tokens=(), error=error)

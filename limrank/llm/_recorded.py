@@ -74,7 +74,7 @@ class _Exchange:
     def __init__(self, recorded: Recorded, feed: Iterator[Request | None]) -> None:
         self.recorded, self.feed = recorded, feed
         self.positions = itertools.count()
-        self.waiting: dict[bytes, list[int]] = {}
+        self.waiting: dict[bytes, list[tuple[int, Request]]] = {}
         self.asked: dict[int, tuple[bytes, Request]] = {}
         self.fresh: deque[tuple[bytes, Request]] = deque()
         self.ready: Delivery = []
@@ -118,14 +118,16 @@ class _Exchange:
             return None
         position, key = next(self.positions), key_of(self.recorded.name, request)
         if key in self.waiting:
-            self.waiting[key].append(position)
+            self.waiting[key].append((position, request))
             self.recorded.own_counts["reused"] += 1
         elif (known := self.recorded.recall(key)) is not None:
             self.recorded.own_counts["reused"] += 1
-            self.count(known, 1)
+            # Whether it is forced depends on the thought that this request knows of, not on who asked first.
+            known = checked(request, known)
+            self.count(known, first=True)
             self.ready.append((position, known))
         else:
-            self.waiting[key] = [position]
+            self.waiting[key] = [(position, request)]
             self.fresh.append((key, request))
             self.recorded.own_counts["asked"] += 1
         return request
@@ -138,22 +140,24 @@ class _Exchange:
             answers.append((key, request, checked(request, response)))
         self.recorded.record(answers)
         addressed: Delivery = []
-        for key, _, response in answers:
-            positions = self.waiting.pop(key)
-            self.count(response, len(positions))
-            addressed += [(position, response) for position in positions]
+        for key, asked, response in answers:
+            for position, request in self.waiting.pop(key):
+                addressed.append((position, checked(request, response)))
+                self.count(addressed[-1][1], first=request is asked)
         return addressed
 
     def take_ready(self) -> Delivery:
         ready, self.ready = self.ready, []
         return ready
 
-    def count(self, response: Response, times: int) -> None:
+    def count(self, response: Response, *, first: bool) -> None:
+        """Count an answer given out; its tokens only where it is the first with this answer."""
         counts = self.recorded.own_counts
-        counts[response.status] += times
-        counts["prompt_tokens"] += response.prompt_tokens
-        counts["completion_tokens"] += response.completion_tokens
-        counts["truncated"] += times * (response.truncated_tokens > 0)
+        counts[response.status] += 1
+        counts["truncated"] += response.truncated_tokens > 0
+        if first:
+            counts["prompt_tokens"] += response.prompt_tokens
+            counts["completion_tokens"] += response.completion_tokens
 
 
 def fields_of(request: Request, response: Response) -> dict[str, Any]:

@@ -49,6 +49,18 @@ def test_the_same_request_under_way_is_asked_once(tmp_path: Path) -> None:
     assert recorded.counts["asked"] == 2 and recorded.counts["reused"] == 1
 
 
+def test_whether_an_answer_is_forced_is_the_matter_of_who_asks(tmp_path: Path) -> None:
+    spent = ask("a", after=Response(text="so", finish_reason="length"), bridge="</think>")
+    early = spent._replace(after=Response(text="so", finish_reason="early"))
+    for order in ([spent, early], [early, spent]):
+        at_once = Recorded(Fake(load()._answer, batch=2))
+        one_by_one = Recorded(load(), tmp_path / str(order is None))
+        for llm in (at_once, one_by_one, Recorded(load(), tmp_path / str(order is None))):
+            given = answers(llm, order)
+            assert [given[i].status for i in (0, 1)] == ["forced" if one is spent else "ok" for one in order]
+            assert given[0].logprobs == given[1].logprobs and llm.counts["forced"] == llm.counts["ok"] == 1
+
+
 def test_another_model_gets_no_answer_of_this_one(tmp_path: Path) -> None:
     for seed in (1, 2):
         recorded = Recorded(load(seed=seed), tmp_path / "calls")
