@@ -55,7 +55,8 @@ def evaluate_pairs(
 
     Raises:
         Mismatch: A topic lacks one of its two queries, in the judgments or the runs; a topic's two rankings are not of
-            the same depth; or no document is less relevant under the changed instruction.
+            the same depth; no document is less relevant under the changed instruction; or p-MRR is asked together with
+            others, and a topic has no document whose relevance changes: the others' means would lack it.
         LimrankError: "score" is among the measures and nobody says what it is.
 
     Source: FollowIR (arXiv:2403.15246).
@@ -71,6 +72,12 @@ def evaluate_pairs(
     documents = changed_documents(original, changed)
     values: dict[str, dict[str, float]] = {}
     by_trec_eval = {name: score if name == SCORE else name for name in spelled if name != P_MRR}
+    unchanged = [topic for topic in original if topic not in documents]
+    if P_MRR in spelled and by_trec_eval and unchanged:
+        raise Mismatch(
+            f"{_without_change(unchanged, original)}; p-MRR leaves them out, {', '.join(by_trec_eval)} does not: "
+            "ask for p-mrr by itself"
+        )
     for name, measure in by_trec_eval.items():
         [(display, by_topic)] = evaluate(old, original, [measure], missing="error").values.items()
         values[name if name == SCORE else f"{display} (og)"] = dict(by_topic)
@@ -235,14 +242,18 @@ def _halves(given: Sequence[Any], *, what: str) -> tuple[dict[str, tuple[Any, st
     )
 
 
+def _without_change(unchanged: Sequence[str], original: Qrels) -> str:
+    have = "has" if len(unchanged) == 1 else "have"
+    return (
+        f"{len(unchanged)} of {len(original)} topics {have} no document whose relevance changes, e.g. {unchanged[0]!r}"
+    )
+
+
 def _notes(old: Run, new: Run, original: Qrels, changed: Qrels, documents: Documents) -> list[str]:
     """One sentence for everything that the value of p-MRR rests on and that a reader would not expect."""
     notes = []
-    if without := [topic for topic in original if topic not in documents]:
-        notes.append(
-            f"{len(without)} of {len(original)} topics have no document whose relevance changes, e.g. {without[0]!r}; "
-            "they are left out of every column"
-        )
+    if unchanged := [topic for topic in original if topic not in documents]:
+        notes.append(f"{_without_change(unchanged, original)}: p-MRR leaves them out")
     pairs = [(topic, doc_id) for topic, doc_ids in documents.items() for doc_id in doc_ids]
     raised = [(t, d) for t, d in pairs if changed[t].get(d, 0) > max(original[t][d], 0)]
     if raised:

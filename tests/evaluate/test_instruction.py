@@ -110,11 +110,22 @@ def test_documents_that_change_are_those_judged_otherwise_and_unjudged_is_not_re
 
 def test_a_topic_without_a_changed_document_is_left_out_and_told():
     og, narrow = Qrels({"q1": {"a": 1}, "q2": {"a": 1}}), Qrels({"q1": {"a": 0}, "q2": {"a": 1}})
-    scores = evaluate_pairs([ORIGINAL, CHANGED], [og, narrow], ["p-mrr", "map"])
+    scores = evaluate_pairs([ORIGINAL, CHANGED], [og, narrow])
     assert scores.query_ids == ("q1",)
     assert scores.warnings()[-1] == (
-        "1 of 2 topics have no document whose relevance changes, e.g. 'q2'; they are left out of every column"
+        "1 of 2 topics has no document whose relevance changes, e.g. 'q2': p-MRR leaves them out"
     )
+
+
+@pytest.mark.parametrize("measure", ["score", "map"])
+def test_no_other_measure_loses_a_topic_because_p_mrr_does(measure):
+    # Of q1 the relevant document is first, of q2 second: (1 + 1/log2(3)) / 2, and 1 without q2.
+    og, narrow = Qrels({"q1": {"a": 1}, "q2": {"b": 1}}), Qrels({"q1": {"a": 0}, "q2": {"b": 1}})
+    assert evaluate_pairs([ORIGINAL, CHANGED], [og, narrow], ["score"], score="nDCG@5").means["Score"] == (
+        pytest.approx(0.8155, abs=1e-4)
+    )
+    with pytest.raises(Mismatch, match=r"e.g. 'q2'; p-MRR leaves them out, \w+ does not: ask for p-mrr by itself"):
+        evaluate_pairs([ORIGINAL, CHANGED], [og, narrow], ["p-mrr", measure], score="nDCG@5")
 
 
 def test_a_document_that_became_more_relevant_is_told():
