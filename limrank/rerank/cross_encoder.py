@@ -1,9 +1,11 @@
 """Cross-encoders: query and passage through a classifier together, `cross_encoder:cross-encoder/ms-marco-MiniLM-L6-v2`.
 
 The score is what sentence-transformers' CrossEncoder gives, with the activation that the model's own configuration
-names. The end of a passage that is too long is cut by the model's tokenizer.
+names. A passage that is too long loses its end and is counted (`truncated`); the query never loses anything, and one
+that leaves no room for a passage gets no verdicts.
 
-Source: monoBERT (Nogueira & Cho 2019, arXiv:1901.04085).
+Source: monoBERT (Nogueira & Cho 2019, arXiv:1901.04085). sentence-transformers by itself cuts whichever is longer; a
+long query would lose the words that ask.
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ from typing import Any
 from limrank.errors import LimrankError
 from limrank.extras import require
 from limrank.llm._weights import find, quiet
-from limrank.rerank._scored import Scored
+from limrank.rerank._scored import Outcome, Scored
+
+# Fewer tokens of a passage than this, where it has more, are no passage to be judged.
+LEAST = 16
 
 
 def load(
@@ -41,7 +46,7 @@ def load(
         device: `auto` is `cuda` where there is one, else `cpu`.
 
     Raises:
-        LimrankError: No model is named, or it gives several numbers for a passage.
+        LimrankError: No model is named, or it gives several numbers for a passage, or has a slow tokenizer.
         Unknown: There is no such model.
     """
     if not model:
@@ -62,12 +67,36 @@ def load(
             )
         if made.num_labels != 1:
             raise LimrankError(f"{model} gives {made.num_labels} numbers for a passage; a cross-encoder gives one")
+        if not getattr(made.tokenizer, "is_fast", False):
+            raise LimrankError(f"{model} has a slow tokenizer, which cannot say where a passage is to be cut")
         return made
 
-    def score(query: str, texts: Sequence[str]) -> Sequence[float]:
-        pairs = [(query, text) for text in texts]
-        scores: list[float] = encoder().predict(pairs, batch_size=batch, show_progress_bar=False).tolist()
-        return scores
+    def score(query: str, texts: Sequence[str]) -> Sequence[Outcome]:
+        fitted = _fitted(encoder().tokenizer, query, texts)
+        pairs = [(query, text) for text in fitted if text is not None]
+        scores = iter(encoder().predict(pairs, batch_size=batch, show_progress_bar=False) if pairs else ())
+        return [
+            Outcome(None, "the query leaves no room for the passage")
+            if shown is None
+            else Outcome(float(next(scores)), truncated=shown != text)
+            for text, shown in zip(texts, fitted)
+        ]
 
-    identity = f"{weights.name} max_length={max_length}"
+    identity = f"{weights.name} max_length={max_length}, of the passage alone"
     return Scored("cross_encoder", identity, score, calls=calls, mix=mix)
+
+
+def _fitted(tokenizer: Any, query: str, texts: Sequence[str]) -> list[str | None]:
+    """The beginning of each text that the model has room for beside the whole query; None where there is none."""
+    tokens = functools.partial(tokenizer, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    taken = len(tokens(query).input_ids) + tokenizer.num_special_tokens_to_add(pair=True)
+    room = tokenizer.model_max_length - taken
+    fitted: list[str | None] = []
+    for text, spans in zip(texts, tokens(list(texts)).offset_mapping):
+        short, keep = text, room
+        # What is left may be tokenised a little differently, so that a first cut can be too long by one or two.
+        while len(spans) > room >= LEAST:
+            short, keep = short[: spans[keep][0]], keep - 1
+            spans = tokens(short).offset_mapping
+        fitted.append(short if len(spans) <= room else None)
+    return fitted

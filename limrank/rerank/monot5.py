@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 from limrank.errors import BadFile, LimrankError
 from limrank.extras import require
-from limrank.llm._tokens import Tokens
+from limrank.llm._tokens import Encoded, Tokens, Unencodable
 from limrank.llm._weights import Weights, find, quiet
 from limrank.prompt import Prompt
 from limrank.records import Document, Part, Query, Request
-from limrank.rerank._scored import Scored
+from limrank.rerank._scored import Outcome, Scored
 
 PROMPT = "monot5"
 
@@ -67,7 +67,7 @@ def load(
     def t5() -> _T5:
         return _T5(weights, prompt, max_length=max_length, dtype=dtype, device=device)
 
-    def score(query: str, texts: Sequence[str]) -> Sequence[float]:
+    def score(query: str, texts: Sequence[str]) -> Sequence[Outcome]:
         return t5().log_odds(query, texts, batch=batch)
 
     return Scored("monot5", identity, score, calls=calls, mix=mix)
@@ -89,22 +89,27 @@ class _T5:
         self.prompt, self.max_length = prompt, max_length
         self.labels = [self._label(choice, weights.name) for choice in prompt.choices]
 
-    def log_odds(self, query: str, texts: Sequence[str], *, batch: int) -> list[float]:
-        """ln P(first choice) - ln P(second) for each text."""
-        ids = [self._ids(query, text) for text in texts]
-        shortest_first = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-        scores = [0.0] * len(ids)
-        for start in range(0, len(ids), batch):
+    def log_odds(self, query: str, texts: Sequence[str], *, batch: int) -> list[Outcome]:
+        """ln P(first choice) - ln P(second) for each text; none where the query leaves no room for it."""
+        outcomes: dict[int, Outcome] = {}
+        prompts: dict[int, Encoded] = {}
+        for i, text in enumerate(texts):
+            try:
+                prompts[i] = self._encoded(query, text)
+            except Unencodable as error:
+                outcomes[i] = Outcome(None, str(error))
+        shortest_first = sorted(prompts, key=lambda i: len(prompts[i].ids))
+        for start in range(0, len(shortest_first), batch):
             places = shortest_first[start : start + batch]
-            for i, value in zip(places, self._scored([ids[i] for i in places])):
-                scores[i] = value
-        return scores
+            # T5 reads to its end-of-text token, which a decoder's prompt does not have.
+            rows = [[*prompts[i].ids, self.tokens.tokenizer.eos_token_id] for i in places]
+            for i, value in zip(places, self._scored(rows)):
+                outcomes[i] = Outcome(value, truncated=prompts[i].dropped > 0)
+        return [outcomes[i] for i in range(len(texts))]
 
-    def _ids(self, query: str, text: str) -> list[int]:
+    def _encoded(self, query: str, text: str) -> Encoded:
         filled = self.prompt.fill(Query("", query), Document("", text))
-        request = Request(filled.messages, shared=filled.shared, cut=filled.cut)
-        # T5 reads to its end-of-text token, which a decoder's prompt does not have.
-        return [*self.tokens.encode(request, self.max_length - 1).ids, self.tokens.tokenizer.eos_token_id]
+        return self.tokens.encode(Request(filled.messages, shared=filled.shared, cut=filled.cut), self.max_length - 1)
 
     def _scored(self, rows: Sequence[list[int]]) -> Iterator[float]:
         import torch

@@ -21,7 +21,7 @@ from limrank.qrels import Qrels
 from limrank.records import Document, Query, Request, Response, ScoredDoc
 from limrank.rerank import Job, Judged, Reranker, open_reranker, rerank, unusable
 from limrank.rerank._drive import Driven
-from limrank.rerank._scored import Scored
+from limrank.rerank._scored import Outcome, Scored
 from limrank.run import Run
 
 
@@ -102,8 +102,8 @@ def qrels_of(relevances: Relevances) -> Qrels:
     return Qrels({f"q{n}": {f"d{i}": value for i, value in enumerate(values)} for n, values in enumerate(relevances)})
 
 
-def worth(query: str, texts: Sequence[str]) -> list[float]:
-    return [float(text.rpartition(" ")[2]) for text in texts]
+def worth(query: str, texts: Sequence[str]) -> list[Outcome]:
+    return [Outcome(float(text.rpartition(" ")[2])) for text in texts]
 
 
 def opened(case: Case, llm: LLM | str, *, calls: Path | None = None) -> Reranker:
@@ -255,11 +255,29 @@ def test_questions_that_failed_count_even_where_others_judged_their_documents() 
 
 
 def test_a_score_that_is_not_a_number_is_no_verdict() -> None:
-    reranker = Scored("scored", "scored", lambda query, texts: [math.nan] * len(texts), calls=None, mix=1)
+    reranker = Scored("scored", "scored", lambda query, texts: [Outcome(math.nan)] * len(texts), calls=None, mix=1)
     result = rerank(SHELF.run, SHELF, reranker)
     assert all(result.run[query_id] == SHELF.run[query_id] for query_id in SHELF.run)
     with pytest.raises(TooManyFailed, match="70 of 70 documents have no verdict"):
         result.check()
+
+
+def test_what_was_cut_is_counted_the_same_when_it_is_read_back_and_what_failed_is_asked_again(tmp_path: Path) -> None:
+    """Seven queries of ten documents each: the text of the first is cut, the second has no score."""
+    asked = []
+
+    def score(query: str, texts: Sequence[str]) -> list[Outcome]:
+        asked.append(query)
+        rest = [Outcome(-float(i)) for i in range(2, len(texts))]
+        second = Outcome(None, "no room") if query == "question 0?" else Outcome(-1.0)
+        return [Outcome(0.0, truncated=True), second, *rest]
+
+    for _ in range(2):
+        reranker = Scored("scored", "scored", score, calls=tmp_path / "calls.jsonl", mix=1)
+        result = rerank(SHELF.run, SHELF, reranker)
+        assert result.counts["truncated"] == len(SHELF.run) and result.counts["without_verdict"] == 1
+        assert [failure.error for failure in result.failures] == ["no room"]
+    assert len(asked) == len(SHELF.run) + 1 and asked[-1] == "question 0?"
 
 
 class Mortal:
@@ -286,7 +304,7 @@ def test_nothing_is_asked_twice_when_an_interrupted_rerank_goes_on(case: Case, t
         reranker = opened(case, mortal, calls=tmp_path / f"{name}.jsonl")
         if case is SCORED:
 
-            def score(query: str, texts: Sequence[str]) -> list[float]:
+            def score(query: str, texts: Sequence[str]) -> list[Outcome]:
                 mortal.breathe()
                 return worth(query, texts)
 

@@ -86,8 +86,22 @@ def test_an_over_long_prompt_loses_the_end_of_its_passage_and_nothing_else(model
     assert scores(model, "the cat sleeps", options="max_length=15") == whole
     assert scores(model, "the cat sleeps the dog runs", options="max_length=15") == whole
     assert scores(model, "the cat sleeps the dog runs") != whole
-    with pytest.raises(LimrankError, match="tokens without what may be cut"):
-        scores(model, "the cat sleeps", options="max_length=5")
+    reranker = open_reranker(f"monot5:{model} max_length=15")
+    list(reranker.rerank([job("the cat sleeps", "the cat sleeps the dog runs")]))
+    assert reranker.counts["truncated"] == 1
+
+
+def test_a_query_without_room_for_a_passage_has_no_verdicts_and_the_next_one_has(model: Path, tmp_path: Path) -> None:
+    long = job("the cat sleeps", "dog")._replace(query=Query("long", "why " * 600))
+    for _ in range(2):
+        reranker = open_reranker(f"monot5:{model}", calls=tmp_path / "calls.jsonl")
+        first, second = reranker.rerank([long, job("the cat sleeps")])
+        assert [document.doc_id for document in first.documents] == ["d0", "d1"]
+        assert all(document.score is None for document in first.documents)
+        assert all("tokens without what may be cut" in document.error for document in first.documents)
+        assert second.documents[0].score == scores(model, "the cat sleeps")["d0"]
+    # What failed is asked again, what did not is not.
+    assert (reranker.counts["asked"], reranker.counts["reused"]) == (2, 1)
 
 
 def test_text_that_looks_like_the_end_is_only_text(model: Path) -> None:
