@@ -7,7 +7,10 @@ in a thought, in an error message or in a sentence ranks nothing. Knows nothing 
 What a repaired answer may be:
 
 * the whole answer is a list: `[2] > [1]` with other brackets, separators, decoration or spelling, numbered lines, JSON;
-* or one line of it ends in a chain of square brackets, `The ranking is: [2] > [1] > [3].`, and no other line does.
+* or one line of it ends in a chain of square brackets, `The ranking is: [2] > [1] > [3].`, and no other line does; what
+  leads up to it must not turn it round (`worst`, `least`, `not`).
+
+An object of JSON is a ranking where it says so: its only key is `ranking`, `order`, `answer` or the like.
 
 Documents that are not named follow in the order in which they were shown, a second naming of a document counts for
 nothing, names that nobody has are passed over. An answer is malformed if it names fewer than half of the documents,
@@ -22,7 +25,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from limrank.prompt import Prompt
 
@@ -40,6 +43,13 @@ TAIL = re.compile(r"[\s.!;,]*(?:>\s?)?(?:\[\s?\d*\s?)?")
 WORD = re.compile(r"\b(?:passage|document|doc|identifier|id|text|candidate|rank)s?\b[\s#:]*(?=\W*\d|\W*[A-Z]\b)", re.I)
 DECORATION = re.compile(r"[*`_\\#\"']|^\s*[-•‣–]\s+", re.M)
 ITEM = re.compile(rf"(\d+)\s?[.):]\s?({BRACKETED})\s?[.,;]?")
+# Words before a ranking that say that it is none, or that it is the other way round.
+AGAINST = re.compile(
+    r"\b(?:not|never|cannot|(?:is|was|are|do|does|did|would|could|should|ca|wo)n['’]?t|worst|least|lowest|ascending"
+    r"|increasing|reversed?|wrong|incorrect)\b",
+    re.I,
+)
+KEY = re.compile(r"(?:final[_ ]?)?(?:(?:re)?rank(?:ed|ing|ings)?|order(?:ed|ing)?|permutation|answer|result)", re.I)
 # `<` would be the reverse of what was asked for, and `:` or `|` nobody's order.
 SEPARATOR = r"\s?(?:->|=>|[>,;=≻→])?\s?"
 BRACKETS = str.maketrans("(){}【】", "[][][]")
@@ -125,8 +135,9 @@ def _exact(said: str, names: Sequence[str]) -> tuple[int, ...] | None:
 def _readings(said: str, *, whole: bool) -> Iterator[list[str]]:
     """Every ranking that is in the answer: the answer as a whole, or else its lines that end in a chain."""
     plain = _unfenced(unicodedata.normalize("NFKC", html.unescape(CONTROL.sub(" ", said))))
-    if (values := _json(plain)) is not None:
-        yield values
+    if (value := _json(plain)) is not None:
+        if names := _names(value):
+            yield names
         return
     plain = WORD.sub("", DECORATION.sub("", plain))
     plain = re.sub(r"\s*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", plain)).strip()
@@ -134,11 +145,14 @@ def _readings(said: str, *, whole: bool) -> Iterator[list[str]]:
         yield names
         return
     # A chain may be broken into lines at its separators.
+    before = ""
     for line in re.sub(r"\s?>\s?", " > ", plain).splitlines() if whole else ():
+        above, before = before, line
         chains = list(CHAIN.finditer(line))
         if len(chains) == 1 and TAIL.fullmatch(line[chains[0].end() :]):
             lead = line[: chains[0].start()]
-            if not re.search(rf"{BRACKETED}|[<>]\s*$", lead):
+            leads = lead if lead.strip() or not above.endswith(":") else above
+            if not re.search(rf"{BRACKETED}|[<>]\s*$", lead) and not AGAINST.search(leads):
                 yield re.findall(NAME, chains[0].group())
 
 
@@ -148,19 +162,23 @@ def _unfenced(text: str) -> str:
     return match[1] if match else text
 
 
-def _json(text: str) -> list[str] | None:
-    """The names of a JSON list, or of the only list in a JSON object."""
+def _json(text: str) -> dict[str, Any] | list[Any] | None:
+    """An object of JSON, or a list of several things."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
+    return value if isinstance(value, dict) or (isinstance(value, list) and len(value) > 1) else None
+
+
+def _names(value: dict[str, Any] | list[Any]) -> list[str]:
+    """The names of a list, or of the list under the only key of an object, if that key means an order."""
     if isinstance(value, dict):
-        lists = [item for item in value.values() if isinstance(item, list)]
-        value = lists[0] if len(lists) == 1 else None
-    if not isinstance(value, list) or len(value) < 2:
-        return None
+        [[key, value]] = value.items() if len(value) == 1 else [("", [])]
+        if not KEY.fullmatch(key) or not isinstance(value, list):
+            return []
     names = [re.fullmatch(rf"\[?({NAME})\]?", str(item)) for item in value]
-    return [name[1] for name in names if name] if all(names) else None
+    return [name[1] for name in names if name] if all(names) else []
 
 
 def _listed(text: str) -> list[str] | None:
@@ -178,11 +196,11 @@ def _listed(text: str) -> list[str] | None:
 
 def _numbered(text: str) -> list[str] | None:
     """The names of lines `1. [4]`, whose numbers run from 1; around them may be lines without any name."""
-    items = []
+    items: list[tuple[int, str]] = []
     for line in text.splitlines():
         if match := ITEM.fullmatch(line):
             items.append((int(match[1]), match[2]))
-        elif re.search(r"\d|\[", line):
+        elif re.search(r"\d|\[", line) or (not items and AGAINST.search(line)):
             return None
     if len(items) < 2 or [number for number, _ in items] != list(range(1, len(items) + 1)):
         return None
