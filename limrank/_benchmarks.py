@@ -99,7 +99,25 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A table to be made; `mean` says whether the plain mean of its tasks is a column."""
+    """A table to be made.
+
+    Attributes:
+        name: Of the file.
+        title: As people call it.
+        about: One line.
+        source: Who made it.
+        mean: Whether the plain mean of its tasks is a column.
+        baseline: The condition that the others are compared with.
+        tasks: In order.
+        conditions: In order; one that needs another comes behind it.
+        rerank_first_stages: Conditions behind which a reranker stands.
+        rerank_depths: Documents per query that it reorders.
+        rows: What is published.
+        notes: What has to be known to read the table.
+        query_characters: Of a usual query with its instruction, for a plan's cost before a first stage is there; 0
+            where nobody knows.
+        document_characters: Of a usual document, likewise.
+    """
 
     name: str
     title: str
@@ -113,6 +131,8 @@ class Benchmark:
     rerank_depths: tuple[int, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    query_characters: int = 0
+    document_characters: int = 0
 
     def only(self, tasks: Sequence[str]) -> Benchmark:
         """The same with these tasks alone, and so without a mean.

@@ -236,10 +236,10 @@ def _scores(system: System, task: Task, qrels: Qrels) -> Scores:
     run = Run.read(path, name=system.name)
     if asked(task.measures):
         return evaluate_pairs(run, qrels, task.measures, score=SCORE_OF.get(task.name, ""))
-    # A part of a dataset judges a part of its queries; the others are no mistake.
-    return evaluate(
-        Run({query_id: run[query_id] for query_id in run if query_id in qrels}, name=run.name), qrels, task.measures
-    )
+    if task.judged != task.dataset:
+        # A part of a dataset judges a part of its queries; the others are no mistake.
+        run = Run({query_id: run[query_id] for query_id in run if query_id in qrels}, name=run.name)
+    return evaluate(run, qrels, task.measures)
 
 
 def _compared(benchmark: Benchmark, scores: Mapping[str, Mapping[str, Scores]], baseline: str) -> list[Comparison]:

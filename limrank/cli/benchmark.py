@@ -15,13 +15,11 @@ from limrank.cli._terminal import emit_json, note
 from limrank.errors import LimrankError, Unknown
 
 if TYPE_CHECKING:
-    from limrank.benchmark import Benchmark, Check, Command, Result, System, Task
+    from limrank.benchmark import Benchmark, Check, Command, Result, System
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 Flag = Annotated[bool, Parameter(negative=())]
 Several = Annotated[list[str], Parameter(consume_multiple=True)]
-# Of limrank estimate --tokens-per-second: an H100 with a model of 7 billion parameters.
-READS, WRITES = 30_000, 12_500
 
 
 def benchmark(
@@ -80,7 +78,7 @@ def benchmark(
             f"{chosen.title}: no number that is to be reproduced here has a tolerance; leave --check out"
         )
     if dry_run:
-        _show_plan(chosen, systems, folder, llm=llm, as_json=as_json)
+        _show_plan(chosen, systems, folder, baseline=baseline or chosen.baseline, llm=llm, as_json=as_json)
         return 0
     if out:
         from limrank.cli._files import check_writable
@@ -133,15 +131,20 @@ def _verdict(result: Result, checks: Sequence[Check]) -> int:
     return 1 if wrong or result.reasons else 0
 
 
-def _show_plan(chosen: Benchmark, systems: Sequence[System], folder: Path, *, llm: str, as_json: bool) -> None:
+def _show_plan(
+    chosen: Benchmark, systems: Sequence[System], folder: Path, *, baseline: str, llm: str, as_json: bool
+) -> None:
     """Commands that can be typed as they stand; all else is a comment."""
-    costs = [_cost(chosen, system, llm) for system in systems if system.model]
+    from limrank.cli._benchmark_cost import READS, WRITES, cost_of, told
+
+    costs = [cost_of(chosen, system, llm=llm) for system in systems if system.model]
+    comparisons = _comparisons(chosen, systems, folder, baseline)
     if as_json:
         emit_json(
             {
                 "benchmark": chosen.name,
                 "commands": [list(command) for _, commands in _in_order(systems) for command in commands]
-                + [list(command) for command in _comparisons(chosen, systems, folder)],
+                + [list(command) for command in comparisons],
                 "costs": costs,
             }
         )
@@ -152,7 +155,7 @@ def _show_plan(chosen: Benchmark, systems: Sequence[System], folder: Path, *, ll
         for command in commands:
             print(f"limrank {shlex.join(command)}")
     print("\n# The comparison; limrank benchmark sets the published numbers beside it.")
-    for command in _comparisons(chosen, systems, folder):
+    for command in comparisons:
         print(f"limrank {shlex.join(command)}")
     if costs:
         print(
@@ -160,8 +163,13 @@ def _show_plan(chosen: Benchmark, systems: Sequence[System], folder: Path, *, ll
         )
         print("# as an H100 does about with a model of 7 billion parameters. Depths of one model share their answers:")
         print("# together they cost what the deepest does, where a document is asked about by itself.")
+        if any("assumed" in cost for cost in costs):
+            print(
+                f"# Where lengths are assumed, a query has {chosen.query_characters:,} characters and a document "
+                f"{chosen.document_characters:,}; they are counted as soon as the first stage is there."
+            )
         for cost in costs:
-            print("# " + _told(cost))
+            print("# " + told(cost))
 
 
 def _in_order(systems: Sequence[System]) -> Iterator[tuple[System, list[Command]]]:
@@ -173,7 +181,7 @@ def _in_order(systems: Sequence[System]) -> Iterator[tuple[System, list[Command]
         seen.update(fresh)
 
 
-def _comparisons(chosen: Benchmark, systems: Sequence[System], folder: Path) -> list[Command]:
+def _comparisons(chosen: Benchmark, systems: Sequence[System], folder: Path, baseline: str) -> list[Command]:
     """`limrank compare` on what has its place below the folder: all tasks at once where they have a mean."""
     own = [system.name for system in systems if all(folder in path.parents for path in system.runs.values())]
     if len(own) < 2:
@@ -181,63 +189,10 @@ def _comparisons(chosen: Benchmark, systems: Sequence[System], folder: Path) -> 
     groups = [chosen.tasks] if chosen.mean else [(task,) for task in chosen.tasks]
     found = []
     for tasks in groups:
-        baseline = ["--baseline", chosen.baseline] if chosen.baseline in own else []
         datasets = [word for task in tasks for word in ("--dataset", task.judged)]
         measures = [word for measure in tasks[0].measures for word in ("--measures", measure)]
         # The runs of a part of a dataset are those of the whole.
         place = str(folder / (tasks[0].dataset if len(tasks) == 1 else "{dataset}") / "{run}.trec")
-        found.append(("compare", *own, *datasets, "--runs", place, *measures, *baseline))
+        against = ["--baseline", baseline] if baseline in own else []
+        found.append(("compare", *own, *datasets, "--runs", place, *measures, *against))
     return found
-
-
-def _cost(chosen: Benchmark, system: System, llm: str) -> dict[str, object]:
-    """What a rerank takes: counted on its first stage where that is there, else from the number of queries."""
-    from limrank.cli._stages import stages_of
-    from limrank.estimate import THOUGHT_TOKENS, Plan, estimate
-    from limrank.run import Run
-
-    [stage] = stages_of(model=system.model, method="", llm=llm, prompt="", mix=None, depth=system.depth, then=())
-    places = {task.dataset: Path(system.commands[task.name][-1][1]) for task in chosen.tasks}
-    documents = system.depth * sum({task.dataset: task.queries for task in _whole(chosen)}.values())
-    found: dict[str, object] = {"system": system.name, "documents": documents}
-    if all(path.exists() for path in places.values()):
-        from limrank.datasets import open_dataset
-
-        plan = Plan(stage.method, stage.llm, stage.prompt, stage.depth)
-        try:
-            costs = [estimate(Run.read(path), open_dataset(name), [plan])[0] for name, path in places.items()]
-        except LimrankError as error:
-            return found | {"calls": None, "why": " ".join(str(error).split())}
-        totals = {
-            key: sum(getattr(cost, key) for cost in costs)
-            for key in ("documents", "calls", "prompt_tokens", "shared_tokens", "output_tokens")
-        }
-        return found | totals | {"hours": round(sum(cost.hours(READS, WRITES) for cost in costs), 2)}
-    thinks = "think=full" in stage.method.split()
-    written = {"output_tokens": documents * THOUGHT_TOKENS, "thought_tokens": THOUGHT_TOKENS} if thinks else {}
-    return found | {"calls": None, "why": "its first stage is not there yet"} | written
-
-
-def _whole(chosen: Benchmark) -> list[Task]:
-    """One task of every dataset: that with the most queries, which is the whole of it."""
-    largest: dict[str, Task] = {}
-    for task in chosen.tasks:
-        if task.dataset not in largest or task.queries > largest[task.dataset].queries:
-            largest[task.dataset] = task
-    return list(largest.values())
-
-
-def _told(cost: dict[str, object]) -> str:
-    text = f"{cost['system']}: {cost['documents']:,} documents"
-    if cost["calls"] is not None:
-        return text + (
-            f", {cost['calls']:,} calls, {cost['prompt_tokens']:,} tokens read ({cost['shared_tokens']:,} of them "
-            f"shared), {cost['output_tokens']:,} written: {cost['hours']:,} hours"
-        )
-    if "output_tokens" in cost:
-        hours = float(str(cost["output_tokens"])) / WRITES / 3600
-        text += (
-            f", and with thoughts of {cost['thought_tokens']} tokens {cost['output_tokens']:,} tokens written: "
-            f"{hours:.1f} hours and the reading"
-        )
-    return f"{text} (not counted: {cost['why']}; limrank estimate RUN DATASET --model ... counts)"

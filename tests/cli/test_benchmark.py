@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from limrank import Run
+from limrank import Run, benchmark
+from limrank.cli import application
 from limrank.cli import run as limrank_in_process
 
 ROOT = Path(__file__).parents[2]
@@ -156,10 +157,46 @@ def test_bright_can_be_planned_without_network_and_without_its_data(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0 and list(tmp_path.iterdir()) == []
     commands = [shlex.split(line) for line in done.stdout.splitlines() if line.startswith("limrank ")]
-    # 12 tasks: an index and three BM25 runs, a dense index and run, two first stages reranked at two depths; a compare.
-    assert len(commands) == 12 * (1 + 3 + 2 + 2 * 2) + 1
-    # 1,384 queries by 100 documents.
-    assert "bm25-qs-gpt4+limrank-7b.top100: 138,400 documents" in done.stdout
+    # 12 tasks: an index and four BM25 runs, a dense index and two runs, two first stages reranked at two depths; and
+    # one comparison.
+    assert len(commands) == 12 * (1 + 4 + 1 + 2 + 2 * 2) + 1
+    # 1,384 queries by 100 documents, of which each is thought about (400 tokens) and judged (1 token).
+    assert "bm25-qs-gpt4+limrank-7b.top100: 138,400 documents, 276,800 calls" in done.stdout
+    assert f"{138_400 * 401:,} written" in done.stdout
+
+
+@pytest.mark.parametrize("name", benchmark.names())
+def test_every_command_of_a_plan_is_one_that_limrank_takes(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    models = ["limrank-7b", "reasonrank-7b", "bge-reranker-v2-m3"]
+    assert limrank_in_process(["benchmark", name, "--dry-run", "--max-failed", "3", "--model", *models]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line and not line.startswith("# ")]
+    assert sum(" --model " in line for line in lines) >= len(models)
+    assert lines[-1].startswith("limrank compare ") or name == "stdlib"
+    app = application()
+    for line in lines:
+        program, *words = shlex.split(line)
+        assert program == "limrank"
+        app.parse_args(words, exit_on_error=False, print_error=False)
+
+
+def test_a_plan_compares_with_the_baseline_that_was_asked_for(limrank):
+    options = ["--model", "rank1-7b", "--llm", "fake:hash", "--baseline", "bm25+rank1-7b.top2"]
+    plan = limrank("benchmark", "whole.toml", "--dry-run", *options).stdout
+    assert plan.rpartition("limrank compare")[2].split("\n")[0].endswith("--baseline bm25+rank1-7b.top2")
+
+
+def test_a_cost_without_first_stage_is_counted_on_texts_of_the_lengths_that_the_file_assumes(limrank, folder):
+    options = ["--model", "monot5-3b", "--dry-run", "--json", "--folder", "nothing/here"]
+    [cost] = json.loads(limrank("benchmark", "whole.toml", *options).stdout)["costs"]
+    assert cost["documents"] == 8 and "first stage" in cost["why"] and "calls" not in cost
+    lengths = "query_characters = 400\ndocument_characters = 1600\n"
+    (folder / "usual.toml").write_text(lengths + (folder / "whole.toml").read_text())
+    [cost] = json.loads(limrank("benchmark", "usual.toml", *options).stdout)["costs"]
+    # Four queries with two documents each, every pair read once: 2,000 characters are 500 tokens.
+    assert (cost["documents"], cost["calls"], cost["prompt_tokens"]) == (8, 8, 8 * 500)
+    assert cost["assumed"] == {"query_characters": 400, "document_characters": 1600}
+    assert cost["hours"] == round(8 * 500 / 30_000 / 3600, 2)
 
 
 def test_wrong_usage_is_one_line(limrank):
