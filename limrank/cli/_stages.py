@@ -69,7 +69,7 @@ def _stage(model: str, method: str, *, llm: str, prompt: str, depth: int | None,
 
 
 def _later(text: str, llm: str) -> Stage:
-    """A stage from `METHOD key=value ...`, with --llm if it asks one, or from `MODEL key=value ...`, with its own."""
+    """A stage from `METHOD key=value ...`, with --llm if it asks one, or from `MODEL key=value ...`, by its backend."""
     spec = plugins.parse_spec(text)
     said = {key: spec.options[key] for key in OF_STAGE if key in spec.options}
     rest = {key: value for key, value in spec.options.items() if key not in OF_STAGE}
@@ -80,6 +80,9 @@ def _later(text: str, llm: str) -> Stage:
     if spec.name in published.names():
         model, own = spec.name, published.load(spec.name).method
         method = plugins.text_of(plugins.parse_spec(own)._replace(options=rest)) if rest else ""
+        backend_alone = llm and not plugins.parse_spec(llm).model
+        if backend_alone and "llm" in plugins.wants(_method(plugins.parse_spec(own).name).load):
+            said.setdefault("llm", llm)
     elif "llm" not in said and "llm" in plugins.wants(_method(spec.name).load):
         said["llm"] = llm
     return _stage(

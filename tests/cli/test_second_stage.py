@@ -89,6 +89,18 @@ def test_a_stage_that_fails_ends_the_cascade(limrank: Limrank) -> None:
     assert Path("c.stage1.trec").exists() and not Path("c.trec").exists()
 
 
+def test_a_later_published_model_is_run_by_the_backend_that_llm_names(limrank: Limrank) -> None:
+    from limrank.cli._stages import stages_of
+
+    def of(llm: str, *then: str) -> list[str]:
+        stages = stages_of(model="rank1-7b", method="", llm=llm, prompt="", mix=None, depth=None, then=then)
+        return [stage.llm.split()[0] if stage.llm else "" for stage in stages]
+
+    every = of("openai url=http://a", "limrank-7b", "bge-reranker-v2-m3", "rank1-7b llm=transformers")
+    assert every == ["openai:jhu-clsp/rank1-7b", "openai:songtingyu/limrank", "", "transformers:jhu-clsp/rank1-7b"]
+    assert of("fake:hash", "limrank-7b")[1].endswith(":songtingyu/limrank")  # other weights are not the model's
+
+
 @pytest.mark.parametrize(
     ("then", "message"),
     [
