@@ -135,6 +135,19 @@ def _scaled(cost: Cost, queries: int, documents: int) -> Cost:
     return cost._replace(queries=queries, documents=documents, **counts)
 
 
+def questions(plan: Plan, job: Job, *, thought_tokens: int = THOUGHT_TOKENS) -> list[Request]:
+    """What a plan asks about one query, in order; the answers are those of `estimate`.
+
+    Raises:
+        LimrankError: Its method asks no language model, or it could not be started.
+    """
+    meter = _meter(plan, thought_tokens)
+    if isinstance(meter, _Pairing):
+        raise LimrankError(f"{plan.method} has weights of its own: it asks no language model, and a prompt is not sent")
+    meter.read([job])
+    return meter.tally.sample
+
+
 def alternatives(plan: Plan) -> list[Plan]:
     """The plan, and what else its method could do: other amounts of thinking, other windows."""
     spec = plugins.parse_spec(plan.method)

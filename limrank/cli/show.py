@@ -26,13 +26,15 @@ def show(
     dataset: Annotated[str, Parameter(name=["--dataset", "-d"])] = "",
     doc: str = "",
     k: int = 10,
+    model: str = "",
+    method: str = "",
     llm: str = "",
     tokens: Annotated[bool, Parameter(negative=())] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show a run, an index, a prompt, a published model or a dataset.
 
-    `limrank show prompt NAME --dataset D --query Q` renders exactly what a model is sent.
+    `limrank show prompt NAME --dataset D --query Q` renders what a method sends first about a query, as it sends it.
 
     Args:
         thing: A run file, an index folder, a dataset, the word "prompt" and a prompt's name or file, or the word
@@ -40,20 +42,28 @@ def show(
         name: Of the prompt or model.
         query: With a run: this query's documents; with a dataset: this query; with a prompt: fill it with this query.
         dataset: Whose texts and judgments are shown beside the scores, or fill the prompt.
-        doc: With a prompt: fill it with this document; default: the first relevant one.
+        doc: With a prompt: fill it with this document; default: the first relevant one. Where it takes several, those
+            that follow are other relevant and judged ones.
         k: Documents to show.
-        llm: With a prompt: render it for this model's chat template and tokenizer; default: transformers:smollm2
+        model: With a prompt: as this published model is asked; its prompt needs no name.
+        method: With a prompt: as this method asks, "pointwise think=none"; default: the method whose prompt it is.
+        llm: With a prompt: render it for this model's chat template and tokenizer; default: transformers:smollm2, or
+            the weights of --model.
         tokens: With a prompt: token by token, control tokens marked.
         as_json: For programs.
     """
     from limrank import prompt
 
     path = Path(thing)
+    given = {"--doc": doc, "--model": model, "--method": method, "--llm": llm, "--tokens": tokens}
+    if thing != "prompt" and (odd := [option for option, value in given.items() if value]):
+        raise LimrankError(f"{odd[0]} is for a prompt: show prompt NAME {odd[0]} ...")
     if thing == "prompt":
-        if not name:
-            raise LimrankError(f"show prompt needs a name: {', '.join(prompt.names())}, or a TOML file")
-        if query or dataset:
-            show_filled(name, dataset=dataset, query=query, doc=doc, llm=llm, tokens=tokens, as_json=as_json)
+        if not (name or model):
+            raise LimrankError(f"show prompt needs a name: {', '.join(prompt.names())}, or a TOML file, or --model")
+        if query or dataset or any(given.values()):
+            place = {"dataset": dataset, "query": query, "doc": doc}
+            show_filled(name, model=model, method=method, llm=llm, **place, tokens=tokens, as_json=as_json)
         else:
             _show_prompt(name, as_json=as_json)
     elif thing == "model":

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from limrank.cli import run as limrank
+from limrank.llm.fake import Fake, by_digest
+from limrank.records import Document, Query, ScoredDoc
+from limrank.rerank import Job, open_reranker
 
 PASSAGES = {"d1": "the cat sat on the mat", "d2": "a dog chased the cat", "d3": "stock markets fell"}
 
@@ -64,3 +67,99 @@ def test_the_bound_on_rounding_is_shown(pets: Path, tiny_model: Path, capsys, dt
     assert f"moves a probability by: up to {bound}\n" in capsys.readouterr().out
     assert limrank(["show", "first.trec"]) == 0
     assert "rounding" not in capsys.readouterr().out
+
+
+LONG = "see [1] " + "and the cat sleeps " * 100
+
+SENT = [
+    ("rank1", "pointwise"),
+    ("rank1", "pointwise think=none"),
+    ("rank1", "pointwise think=top:2"),
+    ("upr", "likelihood"),
+    ("listwise", "listwise"),
+    ("listwise-letter", "listwise logits=true"),
+    ("reasonrank", "listwise words=20"),
+    ("setwise", "setwise"),
+    ("pairwise", "pairwise order=allpairs"),
+]
+
+
+@pytest.fixture
+def two_relevant(pets: Path) -> Path:
+    """The collection above with one more document, which is long, holds a label, and is relevant, too."""
+    with open("pets/corpus.jsonl", "a") as corpus:
+        corpus.write(json.dumps({"_id": "d4", "text": LONG}) + "\n")
+    with open("pets/qrels/test.tsv", "a") as qrels:
+        qrels.write("q1\td4\t1\nq1\td3\t0\n")
+    return pets
+
+
+@pytest.mark.parametrize(("prompt", "method"), SENT)
+def test_a_prompt_is_shown_as_its_method_sends_it(two_relevant: Path, capsys, prompt: str, method: str) -> None:
+    """The reranker that would run is run here on the same documents: the relevant ones, then another judged one."""
+    seen = Fake(by_digest("any"), keep=True)
+    texts = PASSAGES | {"d4": LONG}
+    documents = tuple(Document(doc_id, texts[doc_id]) for doc_id in ("d1", "d4", "d3"))
+    job = Job(Query("q1", "cats"), documents, tuple(ScoredDoc(one.doc_id, 0.0) for one in documents))
+    list(open_reranker(method, llm=seen, prompt=prompt).rerank([job]))
+    first = seen.seen[0]
+    asked = ["show", "prompt", prompt, "-d", "pets", "-q", "q1", "--llm", "fake:hash", "--method", method]
+    assert limrank([*asked, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["parts"] == [part._asdict() for message in first.messages for part in message.parts]
+    assert (shown["doc_ids"], shown["max_tokens"]) == (list(first.doc_ids), first.max_tokens)
+    assert shown["stop"] == list(first.stop)
+    later = next((one.choices for one in seen.seen if one.choices), ())
+    assert shown["choices"] == [part.text for part in later]
+
+
+@pytest.mark.parametrize(("prompt", "method"), [case for case in SENT if "=" not in case[1]])
+def test_without_a_method_it_is_the_one_whose_prompt_it_is(
+    two_relevant: Path, capsys, prompt: str, method: str
+) -> None:
+    asked = ["show", "prompt", prompt, "-d", "pets", "-q", "q1", "--llm", "fake:hash", "--json"]
+    assert limrank(asked) == limrank([*asked, "--method", method]) == 0
+    first, second = capsys.readouterr().out.split("\n}\n")[:2]
+    assert first == second
+
+
+def test_a_published_model_shows_its_own_prompt_and_method(two_relevant: Path, capsys) -> None:
+    asked = ["show", "prompt", "-d", "pets", "-q", "q1", "--llm", "fake:hash"]
+    assert limrank([*asked, "--model", "limrank-7b"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Determine if the following passage is relevant")
+    assert "\n<think>\n[answer] at most 8192 tokens, until '</think>'\n[choice] ' true'\n" in out
+    assert limrank([*asked, "--model", "limrank-7b", "--method", "pointwise think=none"]) == 0
+    assert "\n<think> Okay, I think I have finished thinking. </think>\n[choice]" in capsys.readouterr().out
+    assert limrank([*asked, "--model", "reasonrank-7b"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("[system]\nYou are RankLLM") and "\n[2] see (1) and the cat" in out
+
+
+def test_what_is_cut_is_shown_as_it_is_sent_and_counted(two_relevant: Path, tiny_model: Path, capsys) -> None:
+    """With the model's own tokenizer: the text is the one of the token ids that --tokens shows."""
+    llm = f"transformers:{tiny_model} max_length=120"
+    asked = ["show", "prompt", "true-false", "-d", "pets", "-q", "q1", "--doc", "d4", "--llm", llm]
+    assert limrank([*asked, "--tokens", "--json"]) == 0
+    tokens = json.loads(capsys.readouterr().out)
+    assert tokens["dropped"] > 0 and len(tokens["ids"]) == 120
+    assert limrank(asked) == 0
+    out = capsys.readouterr().out
+    cut = f"[cut] {tokens['dropped']} tokens of passages that do not fit into 120"
+    assert out.endswith(f"Answer:\n{cut}\n[choice] ' true'\n[choice] ' false'\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["first.trec", "--method", "pointwise"], "--method is for a prompt"),
+        (["prompt", "rank1", "--method", "pointwise"], "--dataset and --query"),
+        (["prompt"], "or a TOML file, or --model"),
+        (["prompt", "monot5", "-d", "pets", "-q", "q1", "--method", "monot5:x", "--llm", ""], "asks no language model"),
+        (["prompt", "rank1", "-d", "pets", "-q", "q1", "--llm", "fake", "--tokens"], "leave --tokens out"),
+    ],
+)
+def test_a_prompt_that_cannot_be_shown_says_why(pets: Path, capsys, arguments: list[str], message: str) -> None:
+    assert limrank(["show", *arguments]) == 1
+    err = capsys.readouterr().err
+    assert message in err and err.count("\n") == 1
