@@ -22,7 +22,7 @@ from limrank.evaluate._report_figures import Curve, Stage
 from limrank.evaluate._report_reading import query_texts, reading
 from limrank.evaluate._report_task import Task, overall_id, qrels_digest, task_query_ids
 from limrank.evaluate.comparison import Comparison
-from limrank.evaluate.tables import CORRECTIONS, TESTS, describe, to_json
+from limrank.evaluate.tables import CORRECTIONS, describe, test_of, to_json
 
 PROGRAM = ("base.js", "charts.js", "comparison.js", "runs.js", "queries.js", "reading.js", "start.js")
 ESCAPES = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026", 0x2028: "\\u2028", 0x2029: "\\u2029"}
@@ -105,7 +105,7 @@ def _overview(
         "limrank": __version__,
         "comparison": to_json(comparison, per_query=False),
         "describe": describe(comparison),
-        "test": TESTS[comparison.test],
+        "test": test_of(comparison),
         "correction": CORRECTIONS[comparison.correction],
         "qrels": qrels_digest(tasks),
         "tasks": [

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from limrank.datasets import Dataset
-from limrank.evaluate.comparison import Comparison
+from limrank.evaluate.comparison import Comparison, digest_of
 from limrank.files import sha256
 from limrank.manifest import Manifest, path_of
 from limrank.qrels import Qrels
@@ -71,7 +70,4 @@ def overall_id(comparison: Comparison, task: Task, query_id: str) -> str:
 
 def qrels_digest(tasks: Sequence[Task]) -> str:
     """One digest for the judgments of all tasks: that of the one, or of the sorted lines `sha256 name`."""
-    if len(tasks) == 1:
-        return tasks[0].qrels.sha256()
-    lines = sorted(f"{task.qrels.sha256()} {task.name}\n" for task in tasks)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return digest_of((task.qrels.sha256(), task.name) for task in tasks)

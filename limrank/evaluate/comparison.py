@@ -7,11 +7,12 @@ or file formats.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from limrank.errors import LimrankError, Mismatch, Unknown
 from limrank.evaluate import _pairs, precision, significance
@@ -88,6 +89,7 @@ class Comparison:
         seed: Of both.
         detectable: Per measure, the difference that this many queries can show, for the pair with the median standard
             error; without measures on which no pair varies.
+        judgments: What identifies the judgments, for each task: `name`, `sha256`, and what else is known of them.
     """
 
     runs: tuple[Scores, ...]
@@ -108,6 +110,7 @@ class Comparison:
     samples: int
     seed: int
     detectable: Mapping[str, Detectable]
+    judgments: tuple[Mapping[str, Any], ...] = ()
 
     def pairs(self) -> Iterator[tuple[str, str, list[Difference]]]:
         """Every tested pair (run, baseline) with its differences, one per measure."""
@@ -163,6 +166,7 @@ def compare(
     return compare_scores(
         [evaluate(run, qrels, measures, missing=missing) for run in runs],
         qrels=qrels.name,
+        judgments=[{"name": qrels.name, "sha256": qrels.sha256()}],
         baseline=baseline,
         test=test,
         correction=correction,
@@ -180,6 +184,7 @@ def compare_scores(
     scored: Sequence[Scores],
     *,
     qrels: str,
+    judgments: Sequence[Mapping[str, Any]] = (),
     baseline: str | None = None,
     test: Test = "t",
     correction: Correction = "holm",
@@ -197,6 +202,7 @@ def compare_scores(
         scored: Each with a name of its own, of the same measures and queries; where missing queries were skipped, the
             queries that all have are compared.
         qrels: Name of the judgments.
+        judgments: What identifies them, for each task: `name`, `sha256` (of `Qrels.sha256`), and what else is known.
         baseline: Name of the system that all others are compared with; None: all pairs, later with earlier.
         test: "t", the paired t-test (ranx's; over several tasks `significance.stratified_t`), "randomization"
             (`significance.sign_flip`) or "tukey", which has the queries as second factor (`significance.tukey`). What
@@ -261,7 +267,14 @@ def compare_scores(
         samples=samples,
         seed=seed,
         detectable=_pairs.detectable_of(values, pairs, measures, sizes=sizes, alpha=alpha, power=power),
+        judgments=tuple(judgments),
     )
+
+
+def digest_of(judgments: Iterable[tuple[str, str]]) -> str:
+    """One digest for judgments given as (sha256, name): that of the one, or of the sorted lines `sha256 name`."""
+    lines = sorted(f"{sha256} {name}\n" for sha256, name in judgments)
+    return lines[0].partition(" ")[0] if len(lines) == 1 else hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _without_width(comparison: Comparison) -> list[str]:

@@ -70,15 +70,19 @@ class Scores:
         sentences = []
         if self.missing:
             treated = "they are left out of the means" if self.skipped else "they count 0"
-            whose = f"a run of {self.name}" if self.averaged else self.name
+            lacks = f"{self.name} has no results for"
+            if self.averaged:
+                lacks = f"not every run of {self.name} has results for"
+                treated += "" if self.skipped else " for the runs that lack them"
             sentences.append(
-                f"{whose} has no results for {len(self.missing)} of {self.judged} judged queries, "
-                f"e.g. {self.missing[0]!r}; {treated}"
+                f"{lacks} {len(self.missing)} of {self.judged} judged queries, e.g. {self.missing[0]!r}; {treated}"
             )
         if self.extra:
+            queries, count = (
+                ("query", "it does not count") if len(self.extra) == 1 else ("queries", "they do not count")
+            )
             sentences.append(
-                f"{self.name} has {len(self.extra)} queries without judgments, e.g. {self.extra[0]!r}; "
-                "they do not count"
+                f"{self.name} has {len(self.extra)} {queries} without judgments, e.g. {self.extra[0]!r}; {count}"
             )
         return [*sentences, *self.notes]
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from limrank.errors import Unknown
-from limrank.evaluate.comparison import Comparison, Difference
+from limrank.evaluate.comparison import Comparison, Difference, digest_of
+from limrank.evaluate.instruction import P_MRR
 
 Style: TypeAlias = Literal["table", "markdown", "latex", "json", "ranx"]
 Row: TypeAlias = Sequence[str]
@@ -77,16 +78,32 @@ def describe(comparison: Comparison) -> str:
     """One paragraph: what the numbers rest on."""
     how = f" ({comparison.samples} samples, seed {comparison.seed})" if comparison.interval == "bootstrap" else ""
     intervals = f"[ ] is the {100 * comparison.confidence:g}% {comparison.interval} interval{how}"
-    queries = f"{len(comparison.query_ids)} queries of {comparison.qrels}"
+    queries = f"{_counted(len(comparison.query_ids), 'query')} of {comparison.qrels}"
+    if comparison.judgments:
+        digest = digest_of((one["sha256"], one["name"]) for one in comparison.judgments)
+        queries += f" (qrels sha256 {digest[:12]})"
     if comparison.tasks:
         queries += f"; means are over the {len(comparison.tasks)} tasks, each counting the same"
     if not (count := len(comparison.differences)):
         return f"{queries}; {intervals}."
     return (
-        f"{queries}; {intervals}; {TESTS[comparison.test]}, {_corrected_over(comparison)} "
-        f"{count} {'comparison' if count == 1 else 'comparisons'}, significant where the corrected p is below "
+        f"{queries}; {intervals}; {test_of(comparison)}, {_corrected_over(comparison)} "
+        f"{_counted(count, 'comparison')}, significant where the corrected p is below "
         f"{comparison.alpha:g}. The intervals are not corrected."
     )
+
+
+def test_of(comparison: Comparison) -> str:
+    """The test in words; over several tasks it is on the mean of their means, each with a variance of its own."""
+    if not comparison.tasks:
+        return TESTS[comparison.test]
+    return f"{TESTS[comparison.test]}, stratified by task" + (
+        " (Welch-Satterthwaite)" if comparison.test != "randomization" else ""
+    )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun if count == 1 else noun.removesuffix('y') + ('ies' if noun.endswith('y') else 's')}"
 
 
 def _corrected_over(comparison: Comparison) -> str:
@@ -110,8 +127,13 @@ def _detectable(comparison: Comparison) -> list[str]:
     """What the queries at hand can show at all."""
     if not comparison.detectable:
         return []
+    # No mean differs by more than its measure can take.
     single, corrected = (
-        ", ".join(f"{measure} {what[place]:.4f}" for measure, what in comparison.detectable.items()) for place in (0, 1)
+        ", ".join(
+            f"{measure} {what[place]:.4f}" if what[place] <= (2 if measure == P_MRR else 1) else f"{measure} none"
+            for measure, what in comparison.detectable.items()
+        )
+        for place in (0, 1)
     )
     count = len(comparison.differences)
     stepped = count > 1 and comparison.correction != "none" and comparison.test != "tukey"
@@ -126,7 +148,8 @@ def _detectable(comparison: Comparison) -> list[str]:
 def to_json(comparison: Comparison, *, per_query: bool = True) -> dict[str, Any]:
     """The comparison as a value for `json.dumps`; every number is finite.
 
-    Keys: `schema` ("limrank.comparison/1"); `qrels`, `queries` (their number), `tasks` (queries by task; empty for one
+    Keys: `schema` ("limrank.comparison/1"); `qrels`, `judgments` (for each task `name`, `sha256` and what else is known
+    of them), `queries` (their number), `tasks` (queries by task; empty for one
     task), `measures`, `baseline` (or null), `test`, `correction`, `comparisons` (number of tests corrected over),
     `interval`, `alpha`, `confidence`, `power`, `tolerance`, `samples`, `seed`; `detectable` (measure to the fields of
     `Detectable`); `runs`, each as `Scores.to_json` with `intervals` (measure to [low, high]); `differences`, each with
@@ -139,6 +162,7 @@ def to_json(comparison: Comparison, *, per_query: bool = True) -> dict[str, Any]
     return {
         "schema": "limrank.comparison/1",
         "qrels": comparison.qrels,
+        "judgments": [dict(one) for one in comparison.judgments],
         "queries": len(comparison.query_ids),
         "tasks": dict(comparison.tasks),
         "measures": list(comparison.measures),

@@ -142,7 +142,7 @@ def test_a_query_with_nothing_relevant_counts_0():
 def test_a_query_without_judgments_does_not_count_and_is_named():
     scores = evaluate(Run({"q1": [("d", 1)], "q3": [("d", 1)]}, name="bm25"), Qrels({"q1": {"d": 1}}), ["MAP"])
     assert (scores.means, scores.extra) == ({"MAP": 1.0}, ("q3",))
-    assert scores.warnings() == ["bm25 has 1 queries without judgments, e.g. 'q3'; they do not count"]
+    assert scores.warnings() == ["bm25 has 1 query without judgments, e.g. 'q3'; it does not count"]
 
 
 def test_run_and_qrels_of_other_queries_are_refused_with_an_example_of_both():

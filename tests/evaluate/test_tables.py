@@ -1,10 +1,12 @@
+import hashlib
 import json
 
 import pytest
 
 from limrank.errors import Unknown
 from limrank.evaluate import compare, compare_scores, evaluate, macro_average
-from limrank.evaluate.tables import render, to_json
+from limrank.evaluate.comparison import digest_of
+from limrank.evaluate.tables import describe, render, to_json
 from limrank.qrels import Qrels
 from limrank.run import Run
 
@@ -96,6 +98,35 @@ def test_a_difference_that_rounds_to_0_has_no_minus_sign():
     assert "+0.0000" in text and "-0.0000" not in text
 
 
+@pytest.mark.parametrize("style", ["table", "markdown", "latex", "ranx"])
+def test_every_table_names_the_judgments_by_their_digest(comparison, style):
+    digest = QRELS.sha256()
+    assert f"20 queries of {comparison.qrels} (qrels sha256 {digest[:12]})" in render(comparison, style)
+    assert to_json(comparison)["judgments"] == [{"name": QRELS.name, "sha256": digest}]
+
+
+def test_judgments_of_several_tasks_have_one_digest_that_no_order_changes():
+    one, other = [("a" * 64, "small"), ("b" * 64, "large")], [("b" * 64, "large"), ("a" * 64, "small")]
+    lines = f"{'a' * 64} small\n{'b' * 64} large\n"
+    assert digest_of(one) == digest_of(other) == hashlib.sha256(lines.encode()).hexdigest()
+    assert digest_of(one[:1]) == "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("test", "words"),
+    [
+        ("t", "paired t-test, stratified by task (Welch-Satterthwaite), Holm correction"),
+        ("randomization", "(sign flips), stratified by task, Holm"),
+        ("tukey", "pairs of runs, stratified by task (Welch-Satterthwaite), times 1"),
+    ],
+)
+def test_a_test_over_tasks_says_that_it_is_stratified(test, words):
+    ours, theirs = (
+        macro_average({"a": one, "b": one}) for one in (evaluate(run, QRELS, ["mrr"]) for run in (GOOD, BAD))
+    )
+    assert words in describe(compare_scores([ours, theirs], qrels="two", test=test, samples=50))
+
+
 def test_an_unknown_style_is_refused(comparison):
     with pytest.raises(Unknown, match="did you mean markdown"):
         render(comparison, "markdwn")
@@ -126,6 +157,13 @@ def test_what_is_detectable_is_told_with_power_alpha_and_queries(comparison):
     text = render(comparison)
     assert "In 80% of cases these 20 queries show, by a t-test at alpha 0.05, a true difference of MRR 0." in text
     assert "at 0.05/6, the correction's strictest step, MRR 0." in text
+
+
+def test_a_difference_beyond_what_a_measure_can_take_is_none():
+    # 2 queries: the t distribution with one degree of freedom asks for some 9 deviations.
+    two = Qrels({"q0": {"yes": 1}, "q1": {"yes": 1}})
+    text = render(compare([GOOD, Run({"q0": [("no", 2), ("yes", 1)]}, name="half")], two, ["mrr"]))
+    assert "a true difference of MRR none." in text
 
 
 def test_tasks_have_a_table_of_their_own():
