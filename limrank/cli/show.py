@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from limrank.cli._filled import show_filled
 from limrank.cli._published import show_model
 from limrank.cli._terminal import emit_json, table
 from limrank.errors import LimrankError, Unknown
+from limrank.records import Response
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 
@@ -153,19 +155,34 @@ def _noise(manifest: dict[str, Any]) -> dict[str, float | None]:
 def _said(path: Path, query: str) -> dict[tuple[str, ...], dict[str, Any]]:
     """Per document (or documents asked about together): how the answer ended, the log-odds, and what was thought.
 
-    A thought in pieces is put together; of several answers about the same documents the last decides the status.
+    The last verdict decides the status, or the last answer where it is a failure or there is no verdict. A thought in
+    pieces is put together; several thoughts (samples, or other options earlier) are paragraphs.
     """
     from limrank.llm import recorded_answers
 
     calls = path.with_name(path.name + ".calls.jsonl")
-    said: dict[tuple[str, ...], dict[str, Any]] = {}
+    answers: dict[tuple[str, ...], list[Response]] = {}
     for doc_ids, answer in recorded_answers(calls, query) if calls.is_file() else ():
-        about = said.setdefault(doc_ids, {"status": answer.status, "thought": "", "error": ""})
-        about |= {"status": answer.status, "error": answer.error}
-        about["thought"] += answer.text
-        if len(answer.logprobs) == 2:
-            about["log_odds"] = answer.logprobs[0] - answer.logprobs[1]
-    return said
+        answers.setdefault(doc_ids, []).append(answer)
+    return {doc_ids: _put_together(of_these) for doc_ids, of_these in answers.items()}
+
+
+def _put_together(answers: Sequence[Response]) -> dict[str, Any]:
+    thoughts, goes_on = [""], True
+    for answer in answers:
+        if answer.text:
+            thoughts += [] if goes_on else [""]
+            thoughts[-1] += answer.text
+            goes_on = answer.finish_reason == "length"
+        elif answer.status != "ok":
+            # A forced verdict closed the thought; a look at the labels that is `ok` may be followed by more of it.
+            goes_on = False
+    verdicts = [answer for answer in answers if answer.logprobs]
+    decides = verdicts[-1] if verdicts and answers[-1].status in ("ok", "forced") else answers[-1]
+    about: dict[str, Any] = {"status": decides.status, "thought": "\n\n".join(thoughts), "error": decides.error}
+    if len(decides.logprobs) == 2:
+        about["log_odds"] = decides.logprobs[0] - decides.logprobs[1]
+    return about
 
 
 def _level(relevance: object) -> str:
