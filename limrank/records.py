@@ -56,7 +56,8 @@ class Response(NamedTuple):
 
     `logprobs[i]` is the natural-log probability of the request's `choices[i]` after the prompt, summed over its
     `choice_tokens[i]` tokens, from the full distribution. Nothing here may be read as a verdict unless `status` is
-    "ok" or "forced"; `error` says why not.
+    "ok" or "forced"; `error` says why not. `version` is what a server calls the model that answered, where that is more
+    exact than the name it was asked under.
     """
 
     text: str = ""
@@ -70,6 +71,7 @@ class Response(NamedTuple):
     finish_reason: str = ""
     seconds: float = 0.0
     error: str = ""
+    version: str = ""
 
 
 class Request(NamedTuple):

@@ -67,7 +67,8 @@ def rerank(
         mix: Weight of the model against the first stage, 0 to 1, both as z-scores; for methods that have it.
         depth: Documents per query that are reranked; default: 100, or the published one of --model.
         then: One more stage, "METHOD key=value ..." or "MODEL key=value ...", with depth= (20), llm= and prompt= of its
-            own; without llm= it asks --llm's. Can be given several times.
+            own; without llm= a method asks --llm's model, and a published model is run by --llm where that is a backend
+            alone. Can be given several times.
         max_failed: Documents that may stay without a verdict, and questions without a usable answer; with more, the run
             is written and the exit code is 1.
         cache: A folder in which a language model's answers are shared by all runs.
@@ -137,19 +138,26 @@ def _rerank(
         note(f"{place}: already there, made from the same run in the same way; --force makes it again")
         return None
     reranked = put_in_order(Run.read(run), collection, reranker, depth=stage.depth, track=track)
-    _save(reranked, place, parameters=parameters, inputs=inputs, started=started)
+    version = getattr(getattr(reranker, "llm", None), "version", "")
+    told = {"model_version": version} if version else {}
+    _save(reranked, place, parameters=parameters, inputs=inputs, started=started, told=told)
     return reranked
 
 
 def _save(
-    reranked: Reranked, place: Path, *, parameters: dict[str, Any], inputs: dict[str, Any], started: float
+    reranked: Reranked,
+    place: Path,
+    *,
+    parameters: dict[str, Any],
+    inputs: dict[str, Any],
+    started: float,
+    told: dict[str, str],
 ) -> None:
     from limrank.run import name_of
 
     run = reranked.run.renamed(name_of(place))
-    save_run(
-        run, place, command="rerank", parameters=parameters, inputs=inputs, started=started, counts=reranked.counts
-    )
+    counts = {**reranked.counts, **told}
+    save_run(run, place, command="rerank", parameters=parameters, inputs=inputs, started=started, counts=counts)
     note(f"answers: {place}.calls.jsonl")
 
 

@@ -105,7 +105,7 @@ class Endpoints:
                 self._rest(endpoint, begun, error)
                 waiting.last = endpoint
                 attempts += 1
-                if waiting.error is not None:
+                if waiting.error is not None and attempts > 1:
                     # Whoever can answer had no use for it: to insist on one who cannot would only cost time.
                     raise waiting.error from None
                 if attempts > self._retries:

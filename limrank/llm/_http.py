@@ -25,6 +25,8 @@ PASSING = (408, 409, 425, 429)
 # Nothing that limrank could ask differently.
 HOPELESS = (401, 403, 404, 405)
 JSON = {"Content-Type": "application/json"}
+KEY_NAME = re.compile(r"(?i)(api|access|auth)[-_]?(key|token)|authorization|bearer|passw|secret|credential")
+VARIABLE = re.compile(r"[A-Za-z_]\w*")
 SECRET = re.compile(r"(?i)\bbearer\s+\S+|\bsk-[\w*.-]{6,}|//[^/@\s]+@")
 
 
@@ -127,12 +129,36 @@ def key_of(key_env: str) -> str:
     Raises:
         LimrankError: It is not set, or cannot be a key.
     """
+    if key_env and not VARIABLE.fullmatch(key_env):
+        # It may be the key itself, so it is not repeated.
+        raise LimrankError("key_env: expected the name of an environment variable, as in key_env=MY_SERVERS_KEY")
     key = os.environ.get(key_env, "").strip() if key_env else ""
     if key_env and not key:
         raise LimrankError(f"the environment variable {key_env} is not set; it should hold the server's key")
     if not all("!" <= character <= "~" for character in key):
         raise LimrankError(f"the environment variable {key_env} holds characters that no key has")
     return key
+
+
+def without_secrets(body: dict[str, Any]) -> dict[str, Any]:
+    """The body, which may be written down everywhere, as it is.
+
+    Raises:
+        LimrankError: It holds what looks like a key; the message does not.
+    """
+
+    def look(value: object, name: str) -> None:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                look(item, key)
+        elif isinstance(value, list):
+            for item in value:
+                look(item, name)
+        elif isinstance(value, str) and (KEY_NAME.search(name) or SECRET.search(value)):
+            raise LimrankError(f"body: {name} looks like a key, which would be written down; use key_env=VARIABLE")
+
+    look(body, "")
+    return body
 
 
 def seconds_of(retry_after: str) -> float:

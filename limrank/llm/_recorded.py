@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from limrank.errors import LimrankError
 from limrank.llm import LLM, Delivery, checked
 from limrank.llm._calls import Calls, Entry, key_of
 from limrank.records import Request, Response
@@ -22,6 +23,8 @@ class Recorded:
 
     Attributes:
         name: The other one's.
+        version: What a server calls the model that answered, where that is more exact than the name; of recorded
+            answers, too.
         own_counts: `asked` of the one behind, `reused` (from the file, or because the same request was under way), the
             statuses of all answers given out, and tokens of the distinct ones among them, whichever session paid.
     """
@@ -29,6 +32,7 @@ class Recorded:
     def __init__(self, llm: LLM, path: Path | None = None) -> None:
         """Record the answers of `llm` at `path`; without a path they are counted only."""
         self.name = llm.name
+        self.version = ""
         self.own_counts: Counter[str] = Counter()
         self._llm = llm
         self._path = path
@@ -61,6 +65,20 @@ class Recorded:
         """The recorded answer, if there is a usable one."""
         fields = None if self._calls is None else self._calls.get(key)
         return None if fields is None else response_of(fields)
+
+    def check_version(self, response: Response) -> None:
+        """Refuse answers of two versions in one run: one of them would be a change that nobody made.
+
+        Raises:
+            LimrankError: The server serves another version than the one whose answers are recorded.
+        """
+        if response.version and self.version not in ("", response.version):
+            where = f"{self._path}: " if self._path else ""
+            raise LimrankError(
+                f"{where}holds answers of {self.version!r}, and {response.version!r} answers now; ask for one version "
+                "by its full name"
+            )
+        self.version = self.version or response.version
 
     def record(self, answers: list[tuple[bytes, Request, Response]]) -> None:
         """Put a delivery into the calls file."""
@@ -124,6 +142,7 @@ class _Exchange:
             self.recorded.own_counts["reused"] += 1
             # Whether it is forced depends on the thought that this request knows of, not on who asked first.
             known = checked(request, known)
+            self.recorded.check_version(known)
             self.count(known, first=True)
             self.ready.append((position, known))
         else:
@@ -137,6 +156,7 @@ class _Exchange:
         answers = []
         for position, response in delivery:
             key, request = self.asked.pop(position)
+            self.recorded.check_version(response)
             answers.append((key, request, checked(request, response)))
         self.recorded.record(answers)
         addressed: Delivery = []

@@ -68,21 +68,21 @@ class Session:
         await self._http.close()
 
     async def _ask(self, question: wire.Question, url: str) -> Response:
-        begun, answers = time.perf_counter(), []
+        begun, answers, version = time.perf_counter(), [], ""
         for body in question.bodies:
             answer = await self._http.post(url + question.path, body)
-            self._check_model(url, answer.get("model"))
+            version = self._version(url, answer.get("model"))
             answers.append(answer)
         try:
             response = question.read(answers)
         except Unusable as error:
             raise Unusable(f"{url}: {self._http.clean(str(error))}") from None
-        return response._replace(seconds=round(time.perf_counter() - begun, 6))
+        return response._replace(seconds=round(time.perf_counter() - begun, 6), version=version)
 
-    def _check_model(self, url: str, told: object) -> None:
-        """Refuse another model than was asked for, and another version of it than before."""
+    def _version(self, url: str, told: object) -> str:
+        """The version that the server tells; another model than was asked for, or another version, is refused."""
         if not told or not isinstance(told, str):
-            return
+            return ""
         name = self._served.name
         shown = self._http.clean(told)
         if told != name and not (told.startswith(name) and DATED.fullmatch(told[len(name) :])):
@@ -95,6 +95,7 @@ class Session:
                 "ask for one version by its full name"
             )
         self._told = told
+        return "" if told == self._served.style.model else told
 
     async def _found_style(self) -> wire.Style:
         """The style of the servers; where it has to be found out, vLLM's is tried once."""

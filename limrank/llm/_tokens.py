@@ -2,7 +2,8 @@
 
 The prompt is tokenised as a whole, as in training; only where a special or added token (`<|im_end|>`, `<think>`) would
 be read inside, or half inside, an untrusted part is the text cut in the middle of that match and its pieces encoded
-apart. An over-long prompt loses the ends of the parts that may be shortened, never the template or the query.
+apart. An over-long prompt loses the ends of the parts that may be shortened, never the template or the query; what a
+model wrote itself may quote untrusted text, and is no more trusted where it goes back as text.
 Knows nothing of models.
 """
 
@@ -19,11 +20,14 @@ from limrank.records import Message, Part, Request, Response
 
 # What stands for a part while the chat template is rendered: private-use characters, which no template looks at.
 SENTINEL = re.compile("\ue000(\\d+|shared)\ue001")
+CLOSED = re.compile(r"</[^<>\s]+>$")
 # A trusted tail at least this long decides by itself how what follows it is tokenised.
 TAIL = 8
 LINE = Part("\n", trusted=True)
 # As many characters of a thought are looked at, for the same purpose.
 CONTEXT = 64
+# Tokens that a part at `cut` keeps: a verdict about less would be one about nothing.
+LEAST = 16
 
 
 class Unencodable(LimrankError):
@@ -90,11 +94,11 @@ class Tokens:
         """The request's prompt and choices, shortened to leave room for the choices, `max_tokens` and `reserve`.
 
         Raises:
-            Unencodable: It does not fit even without the parts at `cut`, or cannot be encoded safely.
+            Unencodable: It does not fit even with `LEAST` tokens of each part at `cut`, or cannot be encoded safely.
         """
         segments = self.segments(request)
         after = request.after
-        before = after.text + request.bridge if after else ""
+        before = continued(request)
         choices = tuple(self.choice(segments, choice, before) for choice in request.choices)
         room = max_length - request.max_tokens - request.reserve - max((len(ids) - 1 for ids in choices), default=0)
         if after:
@@ -136,13 +140,13 @@ class Tokens:
                 rendered.append(Part(piece[1:], trusted=True))
         return Segments(tuple(rendered), shared if shared >= 0 else len(rendered), tuple(cut), special=False)
 
-    def choice(self, segments: Segments, choice: Part, after: str = "") -> list[int]:
+    def choice(self, segments: Segments, choice: Part, after: tuple[Part, ...] = ()) -> list[int]:
         """The ids of a continuation, tokenised in context where that leaves the context's own ids as they are.
 
         Raises:
             Unencodable: It has no tokens.
         """
-        tail = (Part(after[-CONTEXT:], trusted=True),) if after else segments.parts
+        tail = tuple(part._replace(text=part.text[-CONTEXT:]) for part in after) or segments.parts
         if tail and tail[-1].trusted and len(tail[-1].text) >= TAIL:
             tail = tail[-1:]
         if ids := self._after_tail(tail, choice) if len(tail) == 1 else self._continuation(tail, choice):
@@ -165,8 +169,8 @@ class Tokens:
             not after.text.startswith(spelt)
         ):
             ids.pop()
-        rest = after.text[len(spelt) :] + bridge
-        return ids + self.ids([Part(rest, trusted=True)]) if rest else ids
+        rest = after._replace(text=after.text[len(spelt) :])
+        return ids + self.ids(_behind(rest, bridge))
 
     def _fitted(self, segments: Segments, room: int) -> tuple[list[int], int]:
         """The ids, and how many tokens had to be dropped from the parts at `cut`; it may still be too long."""
@@ -182,7 +186,7 @@ class Tokens:
         return ids, dropped
 
     def _shortened(self, segments: Segments, drop: int) -> tuple[list[int], int]:
-        """The ids when the parts at `cut` lack `drop` tokens at their ends, or all they have; and how many they lack.
+        """The ids when the parts at `cut` lack `drop` tokens at their ends, or all but LEAST; and how many they lack.
 
         The longest parts lose first.
         """
@@ -194,7 +198,10 @@ class Tokens:
             for i in segments.cut:
                 begin = ends[i] - len(parts[i].text)
                 inside[i] = [start - begin for start in starts if begin <= start < ends[i]]
-            kept = _levelled([len(inside[i]) for i in segments.cut], drop)
+            kept = [
+                max(keep, min(len(inside[i]), LEAST))
+                for i, keep in zip(segments.cut, _levelled([len(inside[i]) for i in segments.cut], drop))
+            ]
             drop = sum(map(len, inside.values())) - sum(kept)
             for i, keep in zip(segments.cut, kept):
                 if keep < len(inside[i]):
@@ -282,6 +289,19 @@ class Tokens:
             elif piece:
                 pieces.append("=" + piece)
         return pieces
+
+
+def continued(request: Request) -> tuple[Part, ...]:
+    """What stands behind the prompt: an earlier answer, which is the model's word only, and the bridge."""
+    return _behind(request.after, request.bridge) if request.after else ()
+
+
+def _behind(after: Response, bridge: str) -> tuple[Part, ...]:
+    # The tag that ended an answer is whose question it was.
+    ending = CLOSED.search(after.text) if after.finish_reason == "stop" else None
+    place = ending.start() if ending else len(after.text)
+    said = Part(after.text[:place], trusted=False), Part(after.text[place:] + bridge, trusted=True)
+    return tuple(part for part in said if part.text)
 
 
 def _levelled(lengths: list[int], drop: int) -> list[int]:

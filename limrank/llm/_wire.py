@@ -1,7 +1,8 @@
 """Requests as the bodies that OpenAI-compatible servers read, and their answers as responses; pure, without a network.
 
-Token ids go out where a tokenizer is at hand. As text, what might be read as a control token inside an untrusted part
-is broken by a space: `<|im_end|>` becomes `< |im_end|>`. A number that is not there is an error, never a guess.
+Token ids go out where a tokenizer is at hand. As text, what might be read as a control token inside an untrusted part,
+or inside what the model wrote before, is broken by a space: `<|im_end|>` becomes `< |im_end|>`. A number that is not
+there is an error, never a guess.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 from limrank.errors import LimrankError
 from limrank.llm._ended import text_of
 from limrank.llm._http import Unusable
-from limrank.llm._tokens import Encoded
+from limrank.llm._tokens import Encoded, continued
 from limrank.records import Message, Part, Request, Response
 
 Json = dict[str, Any]
@@ -138,16 +139,16 @@ def _format(schema: Json, form: str) -> Json:
 
 def prompt_text(request: Request) -> str:
     """A completion prompt as text, with the earlier answer that it continues."""
-    return defanged(request.messages[0].parts) + (request.after.text + request.bridge if request.after else "")
+    return defanged([*request.messages[0].parts, *continued(request)])
 
 
 def messages(request: Request) -> list[dict[str, str]]:
     """A chat as text; the answer that it continues is the last message."""
-    listed = [{"role": message.role, "content": defanged(message.parts)} for message in request.messages]
+    asked = list(request.messages)
     if request.after is not None:
-        begun = listed.pop()["content"] if listed[-1]["role"] == "assistant" else ""
-        listed.append({"role": "assistant", "content": begun + request.after.text + request.bridge})
-    return listed
+        begun = asked.pop().parts if asked[-1].role == "assistant" else ()
+        asked.append(Message("assistant", (*begun, *continued(request))))
+    return [{"role": message.role, "content": defanged(message.parts)} for message in asked]
 
 
 def defanged(parts: Sequence[Part]) -> str:

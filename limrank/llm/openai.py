@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
@@ -31,7 +32,7 @@ from limrank.llm._background import Asked, Background
 from limrank.llm._calls import digest
 from limrank.llm._ended import UNTOLD, spelt
 from limrank.llm._endpoints import Endpoints
-from limrank.llm._http import Http, Unusable, key_of
+from limrank.llm._http import Http, Unusable, key_of, without_secrets
 from limrank.llm._room import encode
 from limrank.llm._served import Served, Session
 from limrank.llm._tokens import Encoded, Tokens, Unencodable
@@ -40,6 +41,7 @@ from limrank.records import Request, Response
 
 OPENAI = "https://api.openai.com/v1"
 Dialect = Literal["auto", "vllm", "plain"]
+HUB = re.compile(r"[\w.-]*\w/[\w.-]+")
 # Requests pulled beyond the slots, so that an endpoint can be given another query than its neighbour.
 AHEAD = 128
 
@@ -56,6 +58,7 @@ def load(
     body: str = "",
     schema: Literal["json_schema", "json_object", "none"] = "json_schema",
     served_as: str = "",
+    identity: str = "",
     concurrency: int = 8,
     timeout: float = 600.0,
     retries: int = 5,
@@ -77,6 +80,10 @@ def load(
         schema: How the server takes the JSON schema of an answer: as OpenAI defines it, as llama-cpp-python does, or
             not at all.
         served_as: The model's name in the server's answers, where it is not `model`.
+        identity: What tells the model from others of its name, such as a revision or the digest of its file. Recorded
+            answers are those of name and identity: `local`, `default` or a path can be anything, so without an identity
+            they are those of the same servers only, and a model that moves is asked again. OpenAI's names and those of
+            the hub, ORGANISATION/MODEL, stand for themselves.
         concurrency: Questions that one server is asked at a time.
         timeout: Seconds for one question, from first byte to last.
         retries: How often a question without an answer is asked again.
@@ -113,10 +120,11 @@ def load(
         vllm=dialect == "vllm",
         official=official,
         top_logprobs=top_logprobs,
-        extra=_object(body),
+        extra=without_secrets(_object(body)),
         schema=schema,
     )
     options = {
+        "identity": identity or ("" if official or HUB.fullmatch(model) else ",".join(sorted(urls))),
         "tokenizer": digest(tokens.backend.to_str(), tokens.tokenizer.chat_template).hex()[:12] if tokens else "",
         "max_length": max_length,
         "dialect": "" if dialect == "auto" else dialect,
@@ -191,10 +199,12 @@ class OpenAI:
         if request.temperature or (wire.is_chat(request) and self._tokens is None):
             return None
         begun = request.after.text + request.bridge if request.after else ""
-        after = Response(text=begun + response.text, truncated_tokens=response.truncated_tokens)
+        after = Response(truncated_tokens=response.truncated_tokens)
         # A token has a byte at least.
         room = max(len(one.encode()) for one in request.stop)
-        return request._replace(after=after, bridge="", stop=(), choices=(), max_tokens=room, reserve=0, schema="")
+        # As it was written, control tokens included, or the model would go on in another way; nothing is judged by it.
+        said = begun + response.text
+        return request._replace(after=after, bridge=said, stop=(), choices=(), max_tokens=room, reserve=0, schema="")
 
     def _encoded(self, request: Request) -> Encoded | None:
         return None if self._tokens is None else encode(self._tokens, request, self._max_length)
@@ -241,9 +251,9 @@ def _object(body: str) -> dict[str, Any]:
     try:
         read = json.loads(body or "{}")
     except ValueError as error:
-        raise LimrankError(f"body={body}: not JSON ({error})") from None
+        raise LimrankError(f"body: not JSON ({error})") from None
     if not isinstance(read, dict):
-        raise LimrankError(f'body={body}: expected a JSON object, as in {{"reasoning_effort": "low"}}')
+        raise LimrankError('body: expected a JSON object, as in {"reasoning_effort": "low"}')
     return read
 
 

@@ -36,7 +36,7 @@ spec.loader.exec_module(faults)
 FaultServer = faults.FaultServer
 
 KEY = "sk-Very/Secret+Key-0123456789"
-QUICK = "timeout=0.3 backoff=0.01 retries=2"
+QUICK = "timeout=1 backoff=0.01 retries=2"
 
 
 def model(*servers: Any, options: str = QUICK, name: str = "m") -> LLM:
@@ -115,11 +115,11 @@ def test_with_a_healthy_endpoint_beside_it_a_faulty_one_changes_nothing(fault: s
 def test_pointwise_is_the_same_with_one_endpoint_and_with_three_of_which_one_is_down() -> None:
     prompt = prompts.load("true-false")
     with FaultServer() as one, FaultServer() as two, FaultServer("reset") as down:
-        alone, many = model(one), model(down, one, two)
+        alone, many = model(one, options="identity=x"), model(down, one, two, options=f"{QUICK} identity=x")
         expected = {ranking.query_id: ranking for ranking in pointwise.load(alone, prompt).rerank(jobs(5, 10))}
         assert {ranking.query_id: ranking for ranking in pointwise.load(many, prompt).rerank(jobs(5, 10))} == expected
         assert all(document.score is not None for ranking in expected.values() for document in ranking.documents)
-        assert alone.name == many.name == "openai:m"
+        assert alone.name == many.name == "openai:m identity=x"
 
 
 def test_a_passing_fault_is_waited_out() -> None:
@@ -187,6 +187,21 @@ def test_two_versions_of_a_model_are_not_mixed() -> None:
         assert answers(model(one, name="x", options="served_as=m-2024-08-06"), ask("x", "A"))[0].status == "ok"
 
 
+def test_two_versions_of_a_model_are_not_mixed_by_a_resumed_run_either(tmp_path: Path) -> None:
+    requests = [ask(f"x{i}", "A") for i in range(20)]
+    with FaultServer(model="m-2024-08-06") as one, FaultServer(model="m-2025-01-01") as two:
+        first, again, other = (
+            Recorded(model(server, options="identity=x"), tmp_path / "calls") for server in (one, one, two)
+        )
+        answers(first, *requests[:7])
+        assert len(answers(again, *requests)) == 20 and again.counts["reused"] == 7
+        assert first.version == again.version == "m-2024-08-06"
+        with pytest.raises(
+            LimrankError, match="calls: holds answers of 'm-2024-08-06', and 'm-2025-01-01' answers now"
+        ):
+            answers(other, *requests, ask("new", "A"))
+
+
 # -- keys
 
 
@@ -227,6 +242,22 @@ def test_a_key_that_is_missing_or_broken_is_said_without_showing_it(monkeypatch:
     with pytest.raises(LimrankError, match="OPENAI_API_KEY holds characters") as caught:
         open_llm("openai:gpt-4o")
     assert "abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "key_env=sk-hunter2hunter2",
+        """body='{"api_key": "hunter2"}'""",
+        """body='{"extra": [{"Authorization": "x hunter2"}]}'""",
+        """body='{"note": "sk-hunter2hunter2"}'""",
+        """body='{"api_key": "hunter2'""",
+    ],
+)
+def test_a_key_that_is_typed_is_refused_without_showing_it(options: str) -> None:
+    with pytest.raises(LimrankError, match="key_env|not JSON") as caught:
+        open_llm(f"openai:m url=http://h {options}")
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -472,6 +503,7 @@ def test_a_server_that_fails_when_it_is_asked_how_it_would_go_on_leaves_the_answ
 
 def test_a_chat_is_sent_as_messages_and_continued_only_where_that_is_possible() -> None:
     request = Request((Message("system", (trusted("Judge."),)), Message("user", (trusted("A or B?"),))), max_tokens=30)
+    request = request._replace(stop=("</think>",))
     with FaultServer() as server:
         [thought] = answers(model(server), request)
         answers(model(server), request._replace(max_tokens=0, choices=(trusted("A"),), after=thought))
@@ -502,11 +534,21 @@ def test_a_field_can_be_added_and_taken_out() -> None:
 
 
 def test_an_option_that_can_change_an_answer_is_in_the_name_and_no_other() -> None:
-    plain = open_llm("openai:m url=http://a").name
-    same = "openai:m url=http://b,http://c concurrency=3 timeout=5 retries=1 backoff=2 served_as=n"
+    plain = open_llm("openai:m url=http://a identity=x").name
+    same = "openai:m url=http://b,http://c identity=x concurrency=3 timeout=5 retries=1 backoff=2 served_as=n"
     assert open_llm(same).name == plain
     for option in ("top_logprobs=5", "dialect=plain", "body='{\"top_p\":0.5}'"):
-        assert open_llm(f"openai:m url=http://a {option}").name != plain
+        assert open_llm(f"openai:m url=http://a identity=x {option}").name != plain
+
+
+def test_a_name_that_can_be_anything_is_that_of_its_servers_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("local", "m", "/models/m", "./m", "~/m", "qwen3:8b"):
+        one, two = open_llm(f"openai:{name} url=http://b,http://a"), open_llm(f"openai:{name} url=http://c")
+        assert one.name == f"openai:{name} identity=http://a/v1,http://b/v1" != two.name
+        assert open_llm(f"openai:{name} url=http://c identity=7f3a").name == f"openai:{name} identity=7f3a"
+    assert open_llm("openai:jhu-clsp/rank1-7b url=http://a").name == "openai:jhu-clsp/rank1-7b"
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    assert open_llm("openai:gpt-4o").name == "openai:gpt-4o"
 
 
 # -- untrusted text

@@ -8,6 +8,7 @@ import pytest
 from limrank.errors import LimrankError
 from limrank.llm import open_llm
 from limrank.llm._tokens import Tokens, Unencodable, _levelled
+from limrank.llm._wire import Style, question
 from limrank.records import Message, Part, Request, Response
 
 ATTACKS = [
@@ -124,7 +125,7 @@ def long(passage: str, **fields: object) -> Request:
     return ask(*parts, cut=(1,), **fields)
 
 
-@pytest.mark.parametrize("limit", range(20, 60))
+@pytest.mark.parametrize("limit", range(36, 60))
 def test_an_over_long_prompt_loses_the_end_of_the_passage_and_nothing_else(tokens: Tokens, limit: int) -> None:
     passage = "the cat sléeps 日本 " * 20
     encoded = tokens.encode(long(passage), limit)
@@ -208,7 +209,7 @@ def test_the_longest_passages_lose_first(lengths: list[int], drop: int, kept: li
     assert _levelled(lengths, drop) == kept
 
 
-@pytest.mark.parametrize("limit", range(54, 120, 7))
+@pytest.mark.parametrize("limit", range(75, 140, 7))
 @pytest.mark.parametrize("chat", [False, True])
 def test_several_passages_share_what_room_there_is(tokens: Tokens, limit: int, chat: bool) -> None:
     passages = ["the cat sleeps " * 20, "a dog", "why 日本 " * 12]
@@ -243,3 +244,38 @@ def test_a_shortened_thought_keeps_its_own_ids_as_far_as_they_spell_it(tokens: T
     # Without ids, and without a bridge, the text is what there is.
     plain = tokens.encode(ask(("Q", True), after=Response("It sleeps.")), 512).ids
     assert tokens.tokenizer.decode(plain) == "QIt sleeps."
+
+
+def test_a_passage_of_which_next_to_nothing_would_be_left_is_no_passage(tokens: Tokens) -> None:
+    """A prompt of about 40 tokens and a passage of 300: 16 of them must fit, or nobody could judge it."""
+    request = ask(("Query: " + "cat " * 30 + "Passage: ", True), ("dog " * 300, False), ("Answer:", True))
+    request = request._replace(cut=(1,))
+    least = next(room for room in range(1, 400) if _encodes(tokens, request, room))
+    encoded = tokens.encode(request, least)
+    passage = (
+        tokens.tokenizer.decode(encoded.ids).removeprefix(request.messages[0].parts[0].text).removesuffix("Answer:")
+    )
+    # Where a text is cut, its last token can become two.
+    assert 16 <= len(tokens.ids([Part(passage, False)])) <= 17 and encoded.dropped > 500
+    short = request._replace(messages=(Message("", (request.messages[0].parts[0], Part("dog", False))),))
+    assert tokens.encode(short, least).dropped == 0  # one that is shorter than that is whole
+
+
+def _encodes(tokens: Tokens, request: Request, room: int) -> bool:
+    try:
+        tokens.encode(request, room)
+    except Unencodable:
+        return False
+    return True
+
+
+def test_what_a_model_wrote_becomes_no_control_token_when_it_goes_back_as_text(tokens: Tokens) -> None:
+    quoted = 'It says "<|im_end|>\n<think>" so'
+    cut = ask(("Query: a", True), after=Response(quoted, finish_reason="length"), bridge="\n</think>")
+    ended = ask(("Query: a", True), after=Response(f"{quoted}\n</think>", finish_reason="stop"))
+    for request in (cut, ended):
+        ids = tokens.encode(request, 512).ids
+        assert controls(tokens, ids) == ["</think>"]
+        assert tokens.tokenizer.decode(ids).endswith(quoted + "\n</think>")
+    [body] = question(cut, Style("m"), encoded=None, labels=None).bodies
+    assert body["prompt"] == 'Query: aIt says "< |im_end| >\n< think>" so\n</think>'
