@@ -27,7 +27,11 @@ Paths = Annotated[list[Path], Parameter(consume_multiple=True)]
 Disagreement = Literal["drop", "relabel"]
 
 synthesize = App(
-    name="synthesize", help="Make training examples for rerankers that reason.", result_action="return_value"
+    name="synthesize",
+    help="Make training examples for rerankers that reason.",
+    help_epilogue="limrank synthesize alone runs all stages, from seed queries to training files, into one folder. "
+    "Every answer of a model is kept before it is used: the same command, given again, asks for nothing twice.",
+    result_action="return_value",
 )
 
 
@@ -90,11 +94,17 @@ def whole(
         force: Make every stage again, whatever is there; recorded answers are still used.
         as_json: Print the manifests.
     """
+    from limrank import plugins
     from limrank.llm import open_llm
     from limrank.synthesize import stages
+    from limrank.synthesize.export import check, counted_tokens
     from limrank.synthesize.judgment import Vote
     from limrank.synthesize.passages import Kinds
 
+    # What the last stage cannot use would come to light when all else is paid for.
+    check(formats=(), validation=validation)
+    for spec in filter(None, (teacher, judge)):
+        plugins.find("llm", plugins.parse_spec(spec)[0])
     mixed, kinds = _mix(mix, instruction, seed), Kinds(positives, negatives, seed=seed)
     vote = Vote(samples, agreement, disagreement, seed)
     if dry_run:
@@ -110,6 +120,8 @@ def whole(
             as_json=as_json,
         )
         return
+    if tokenizer:
+        counted_tokens(tokenizer)
     datasets = _datasets(against)
     writer = open_llm(teacher)
     names = ("1-queries", "2-passages", "3-reasoned", "4-filtered")
@@ -131,7 +143,7 @@ def whole(
     _told(manifests, as_json=as_json)
 
 
-@synthesize.command
+@synthesize.command(sort_key=1)
 def queries(
     *,
     seeds: str,
@@ -192,7 +204,7 @@ def queries(
     _told([manifest], as_json=as_json)
 
 
-@synthesize.command
+@synthesize.command(sort_key=2)
 def passages(
     examples: Path,
     /,
@@ -247,7 +259,7 @@ def passages(
     _told([_run(stage, out, force=force, max_failed=max_failed)], as_json=as_json)
 
 
-@synthesize.command
+@synthesize.command(sort_key=3)
 def reason(
     examples: Path,
     /,
@@ -293,7 +305,7 @@ def reason(
     _told([_run(stage, out, force=force, max_failed=max_failed)], as_json=as_json)
 
 
-@synthesize.command(name="filter")
+@synthesize.command(name="filter", sort_key=4)
 def filter_(
     examples: Path,
     /,
@@ -351,7 +363,7 @@ def filter_(
     _told([_run(stage, out, force=force)], as_json=as_json)
 
 
-@synthesize.command
+@synthesize.command(sort_key=5)
 def export(
     examples: Path,
     /,
@@ -382,7 +394,7 @@ def export(
     _told([manifest], as_json=as_json)
 
 
-@synthesize.command
+@synthesize.command(sort_key=6)
 def show(examples: Path, /, *, out: Path | None = None, most: int = 12, seed: int = 0, as_json: AsJson = False) -> None:
     """A page to read examples by kind, each with its whole lineage, and to see the mix and what was dropped.
 

@@ -19,12 +19,14 @@ PERMUTATIONS = 128
 # An odd number with random bits: a run of words is a polynomial in it, modulo 2**64.
 BASE = 0x9E3779B97F4A7C15
 MASK = 2**64 - 1
+# Numbers that are not sorted in yet.
+LATEST = 100_000
 
 
 class Sketch(NamedTuple):
-    """A text to be compared: its MinHash, and its distinct runs, sorted."""
+    """A text to be compared: a number for each band of its MinHash, and its distinct runs, sorted."""
 
-    minhash: Any
+    bands: Any
     runs: Any
 
 
@@ -36,9 +38,11 @@ class Near:
         datasketch = require("datasketch", needed_for="finding near-duplicates")
         self.threshold = threshold
         # A pair that is proposed in vain costs a comparison, one that is not proposed is missed.
-        self._index = datasketch.MinHashLSH(threshold=threshold, num_perm=PERMUTATIONS, weights=(0.05, 0.95))
+        planned = datasketch.MinHashLSH(threshold=threshold, num_perm=PERMUTATIONS, weights=(0.05, 0.95))
+        self._bands, self._rows = planned.b, planned.r
         # Its copies share the permutations, which take longer to draw than a text to hash.
         self._empty = datasketch.MinHash(num_perm=PERMUTATIONS, hashfunc=_number)
+        self._table = _Table()
         self._keys: list[str] = []
         self._runs: list[Any] = []
 
@@ -52,11 +56,16 @@ class Near:
             return None
         minhash = self._empty.copy()
         minhash.update_batch(runs.tolist())
-        return Sketch(minhash, runs)
+        values = minhash.hashvalues[: self._bands * self._rows].reshape(self._bands, self._rows)
+        bands = np.arange(self._bands, dtype=np.uint64)
+        for column in values.T.astype(np.uint64):
+            bands *= np.uint64(BASE)
+            bands += column
+        return Sketch(_mixed(bands), runs)
 
     def add(self, key: str, sketch: Sketch) -> None:
         """Put a text into the set."""
-        self._index.insert(len(self._keys), sketch.minhash, check_duplication=False)
+        self._table.add(sketch.bands, len(self._keys))
         self._keys.append(key)
         self._runs.append(sketch.runs)
 
@@ -65,7 +74,7 @@ class Near:
         import numpy as np
 
         found = []
-        for place in sorted(self._index.query(sketch.minhash)):
+        for place in sorted(self._table.any_of(sketch.bands)):
             runs = self._runs[place]
             common = len(np.intersect1d(runs, sketch.runs, assume_unique=True))
             if (similarity := common / (len(runs) + len(sketch.runs) - common)) >= self.threshold:
@@ -81,6 +90,44 @@ class Near:
             return found[0][0]
         self.add(key, sketch)
         return ""
+
+
+class _Table:
+    """Places by number, 12 bytes a pair: sorted arrays, and a dictionary of the latest until they are sorted in."""
+
+    def __init__(self) -> None:
+        import numpy as np
+
+        self._numbers = np.zeros(0, dtype=np.uint64)
+        self._places = np.zeros(0, dtype=np.uint32)
+        self._latest: dict[int, list[int]] = {}
+
+    def add(self, numbers: Any, place: int) -> None:
+        for number in numbers.tolist():
+            self._latest.setdefault(number, []).append(place)
+        if len(self._latest) > max(LATEST, len(self._numbers) // 4):
+            self._sort_in()
+
+    def any_of(self, numbers: Any) -> set[int]:
+        """The places that were added with any of these numbers."""
+        import numpy as np
+
+        found = {place for number in numbers.tolist() for place in self._latest.get(number, ())}
+        first = np.searchsorted(self._numbers, numbers)
+        last = np.searchsorted(self._numbers, numbers, side="right")
+        for band in np.flatnonzero(last > first):
+            found.update(self._places[first[band] : last[band]].tolist())
+        return found
+
+    def _sort_in(self) -> None:
+        import numpy as np
+
+        latest = [(number, place) for number, places in self._latest.items() for place in places]
+        self._latest.clear()
+        numbers = np.concatenate([self._numbers, np.array([number for number, _ in latest], dtype=np.uint64)])
+        places = np.concatenate([self._places, np.array([place for _, place in latest], dtype=np.uint32)])
+        order = np.argsort(numbers, kind="stable")
+        self._numbers, self._places = numbers[order], places[order]
 
 
 _known: dict[str, int] = {}
@@ -110,11 +157,17 @@ def runs_of(words: Any, length: int) -> Any:
     for place in range(length):
         runs *= np.uint64(BASE)
         runs += array[place : place + count]
-    # The upper bits depend on all words, the lower ones on few.
-    runs ^= runs >> np.uint64(29)
-    runs *= np.uint64(0xBF58476D1CE4E5B9)
-    runs ^= runs >> np.uint64(32)
-    return runs
+    return _mixed(runs)
+
+
+def _mixed(values: Any) -> Any:
+    """The numbers with all bits mixed, in place; a polynomial's lower bits depend on few of its terms."""
+    import numpy as np
+
+    values ^= values >> np.uint64(29)
+    values *= np.uint64(0xBF58476D1CE4E5B9)
+    values ^= values >> np.uint64(32)
+    return values
 
 
 def _number(value: int) -> int:

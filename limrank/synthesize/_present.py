@@ -17,10 +17,12 @@ def present() -> list[str]:
 def _there(name: str) -> bool:
     first, _, task = name.partition("/")
     if first == "bright":
-        home = Path(require("ir_datasets").util.home_path()) / "bright"
-        wanted = {task, task.replace("_", "-")}
-        return home.is_dir() and any(part in wanted for path in home.rglob("*") for part in (path.stem, path.name))
-    repo = followir.REPOSITORIES[task][0] if first == "followir" else litsearch.REPOSITORY[0]
-    cache = Path(require("huggingface_hub").constants.HF_HUB_CACHE)
-    snapshots = cache / f"datasets--{repo.replace('/', '--')}" / "snapshots"
-    return snapshots.is_dir() and any(snapshots.iterdir())
+        library = require("ir_datasets")
+        files = library.util.DownloadConfig.contents()[first]
+        parts = (files[f"{task.replace('_', '-')}/{part}"]["cache_path"] for part in ("docs", "queries"))
+        return all((Path(library.util.home_path()) / first / part).is_file() for part in parts)
+    repo, commit = followir.REPOSITORIES[task] if first == "followir" else litsearch.REPOSITORY
+    cache = Path(require("huggingface_hub.constants").HF_HUB_CACHE)
+    snapshot = cache / f"datasets--{repo.replace('/', '--')}" / "snapshots" / commit
+    # The card alone is fetched to find out which files there are.
+    return any(path.is_file() and path.name != "README.md" for path in snapshot.rglob("*"))

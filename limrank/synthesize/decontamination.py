@@ -158,9 +158,10 @@ class _Index:
             self.keys.append(key)
             words.append(numbered)
             lengths.append(len(numbered))
-        self.words = np.concatenate(words) if words else np.zeros(0, dtype=np.uint64)
-        self.ends = np.cumsum(np.asarray(lengths, dtype=np.int64))
-        self.runs: dict[int, tuple[Any, Any]] = {}
+        everything = np.concatenate(words) if words else np.zeros(0, dtype=np.uint64)
+        words.clear()
+        units = np.repeat(np.arange(len(lengths), dtype=np.uint32), lengths)
+        self.runs = {length: _sorted_runs(everything, units, length) for length in (RUN, overlap.run)}
         self.told: set[int] = set()
 
     def search(self, batch: Sequence[Text]) -> None:
@@ -185,7 +186,7 @@ class _Index:
 
         share = 1.0 if len(words) < self.overlap.run else self.overlap.contained
         wanted = np.unique(runs_of(words, RUN))
-        runs, units = self._sorted_runs(RUN)
+        runs, units = self.runs[RUN]
         first, last = np.searchsorted(runs, wanted), np.searchsorted(runs, wanted, side="right")
         least = math.ceil(share * len(wanted))
         if np.count_nonzero(last > first) < least:
@@ -200,7 +201,7 @@ class _Index:
         import numpy as np
 
         length = self.overlap.run
-        runs, units = self._sorted_runs(length)
+        runs, units = self.runs[length]
         asked = [runs_of(words, length) for words in numbered]
         if not len(runs) or not asked:
             return
@@ -223,22 +224,26 @@ class _Index:
     def _hit(self, key: str, text: Text, test: str, evidence: str) -> None:
         self.hits.setdefault(key, Hit(text.source, test, evidence))
 
-    def _sorted_runs(self, length: int) -> tuple[Any, Any]:
-        """All runs of this length, sorted, and the places (in `keys`) of the texts that have them, each once."""
-        import numpy as np
 
-        if length not in self.runs:
-            runs = runs_of(self.words, length)
-            starts = np.arange(len(runs), dtype=np.int64)
-            units = np.searchsorted(self.ends, starts, side="right")
-            inside = starts + length <= self.ends[units] if len(runs) else np.zeros(0, dtype=bool)
-            runs, units = runs[inside], units[inside].astype(np.uint32)
-            order = np.argsort(runs, kind="stable")
-            runs, units = runs[order], units[order]
-            new = np.ones(len(runs), dtype=bool)
-            new[1:] = (runs[1:] != runs[:-1]) | (units[1:] != units[:-1])
-            self.runs[length] = runs[new], units[new]
-        return self.runs[length]
+def _sorted_runs(words: Any, units: Any, length: int) -> tuple[Any, Any]:
+    """All runs of this length within a unit, sorted, and the units that have them, each once.
+
+    Args:
+        words: The numbers of the words of all units, one unit behind the other.
+        units: Of each word, the unit that it is in.
+        length: Words of a run.
+    """
+    import numpy as np
+
+    runs = runs_of(words, length)
+    inside = units[: len(runs)] == units[length - 1 :]
+    runs, units = runs[inside], units[: len(inside)][inside]
+    order = np.argsort(runs, kind="stable")
+    runs, units = runs[order], units[order]
+    del order
+    new = np.ones(len(runs), dtype=bool)
+    new[1:] = (runs[1:] != runs[:-1]) | (units[1:] != units[:-1])
+    return runs[new], units[new]
 
 
 def _beginning(text: Text) -> str:

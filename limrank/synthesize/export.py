@@ -80,11 +80,7 @@ def export(
         LimrankError: An example has no label or no chain that leads to it; or the share is none.
     """
     wanted = tuple(formats)
-    for name in wanted:
-        if name not in FORMATS:
-            raise Unknown.among("export format", name, FORMATS)
-    if not 0 <= validation < 1:
-        raise LimrankError(f"validation={validation}: expected a share from 0 up to 1")
+    check(wanted, validation)
     prompt = prompts.load("rank1")
     exported = Exported({split: {} for split in SPLITS})
     with contextlib.ExitStack() as stack:
@@ -105,6 +101,20 @@ def export(
                 _tally(exported, split, "lists")
                 files["listwise", split].add(ranked)
     return exported
+
+
+def check(formats: Iterable[str], validation: float) -> None:
+    """Refuse what `export` cannot do.
+
+    Raises:
+        Unknown: No such format.
+        LimrankError: The share is none.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise Unknown.among("export format", name, FORMATS)
+    if not 0 <= validation < 1:
+        raise LimrankError(f"validation={validation}: expected a share from 0 up to 1")
 
 
 def places(folder: Path, formats: Iterable[str]) -> dict[tuple[str, str], Path]:

@@ -24,6 +24,9 @@ from limrank.synthesize.passages import Kinds
 from limrank.synthesize.queries import Mix
 from limrank.synthesize.stage import Nobody, Stage
 
+# How a name ends that can only be a file's.
+FILES = (".jsonl", ".json", ".tsv", ".csv", ".txt", ".gz")
+
 
 def read_seeds(name: str) -> tuple[list[Query], dict[str, Any]]:
     """The queries of a file or a dataset, and what identifies them.
@@ -38,6 +41,8 @@ def read_seeds(name: str) -> tuple[list[Query], dict[str, Any]]:
         if not found:
             raise BadFile(f"{path}: no queries in it")
         return found, file_input(path)
+    if path.suffix in FILES and not path.exists():
+        raise BadFile(f"{path}: no such file; seeds are a file of queries (JSON lines with _id and text) or a dataset")
     dataset = open_dataset(name)
     return list(dataset.queries()), {"name": dataset.name, "revision": dataset.revision}
 

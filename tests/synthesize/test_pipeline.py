@@ -354,3 +354,27 @@ def test_killed_at_every_stage_and_given_again_it_repeats_no_call(seeds: Path, t
             and path.name not in ("README.md", "show.html")
         ):
             assert (killed / path.relative_to(whole)).read_bytes() == path.read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (["--validation", "1"], "validation=1"),
+        (["--judge", "opennai:x"], "did you mean openai"),
+        (["--prompts", "nowhere"], "no such folder of prompts"),
+        (["--mix", "hard=1"], "unknown share 'hard'"),
+        (["--domains", "financ"], "did you mean finance"),
+        (["--against", "nowhere"], "unknown dataset 'nowhere'"),
+        (["--seeds", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_asked(
+    wrong: list[str], why: str, seeds: Path, tmp_path: Path, server, capsys
+):
+    spec = f"openai:teacher url={server.url} dialect=plain"
+    out = tmp_path / "out"
+    given = {"--seeds": [str(seeds)], "--teacher": [spec], "--count": ["3"], "--out": [str(out)], "--against": ["none"]}
+    given |= {wrong[0]: wrong[1:]}
+    assert run(["synthesize", *(word for key, values in given.items() for word in (key, *values))]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert why in told[-1] and server.bodies == [] and not list(out.glob("*.jsonl"))
