@@ -24,7 +24,7 @@ OF_DOCUMENT = ("passage", "title")
 # Of a prompt for several documents: all of them, how many they are, and within one of them its place.
 OF_LIST = ("passages", "count", "example")
 OF_ITEM = ("number", "letter")
-KEYS = {"source", "format", "text", "messages", "choices", "values", "target", "item", "close", "empty"}
+KEYS = {"source", "format", "text", "messages", "choices", "values", "target", "item", "titled", "close", "empty"}
 
 
 class Filled(NamedTuple):
@@ -46,6 +46,8 @@ class Prompt:
         close: The tag that ends the thought which the template opens; empty where it opens none.
         empty: What stands in the place of a thought where none is wanted, with its closing tag.
         item: Of a prompt for several documents: the template of one, of which `{passages}` is made; or empty.
+        titled: What stands for the passage of a document with a title, made of `{title}` and `{passage}`; empty is the
+            title, a space and the text.
         repeated: Of such a prompt as a chat: places of messages that are said once for each document.
         choices: The answers whose log-probabilities are compared, the relevant one first; may be empty.
         target: A template whose likelihood after the prompt is measured; may be empty.
@@ -63,6 +65,7 @@ class Prompt:
     close: str = ""
     empty: str = ""
     item: str = ""
+    titled: str = ""
     repeated: frozenset[int] = frozenset()
 
     @property
@@ -81,6 +84,15 @@ class Prompt:
         """The choices as parts of a request; they come from the file, so they are trusted."""
         return tuple(Part(choice, trusted=True) for choice in self.choices)
 
+    def passage(self, document: Document) -> str:
+        """What stands for a document: its text, behind its title where the template has no place for that."""
+        if not document.title or "title" in self.placeholders:
+            return document.text
+        if not self.titled:
+            return contents(document)
+        values = {"title": document.title, "passage": document.text}
+        return PLACEHOLDER.sub(lambda match: values[match[1]], self.titled)
+
     def unthinking(self, filled: Filled) -> Filled:
         """The filled prompt with `empty` at its end."""
         *messages, last = filled.messages
@@ -91,7 +103,7 @@ class Prompt:
         """The prompt for one query and one document.
 
         Where the template has no `{instruction}`, the query's instruction follows its text after a space; where it
-        has no `{title}`, the passage begins with the title.
+        has no `{title}`, the passage begins with the title, in the form of `titled`.
         """
         values = self._values(query, document)
         return _filled((role, _parts(text, values)) for role, text in self.messages)
@@ -141,8 +153,8 @@ class Prompt:
         text = query.text
         if query.instruction and "instruction" not in self.placeholders:
             text = f"{text} {query.instruction}"
-        passage = document.text if "title" in self.placeholders else contents(document)
-        return {"query": text, "instruction": query.instruction, "passage": passage, "title": document.title}
+        passage, title = self.passage(document), document.title
+        return {"query": text, "instruction": query.instruction, "passage": passage, "title": title}
 
 
 def load(name: str, *, needs: Collection[str] = ("query", "passage"), many: bool | None = None) -> Prompt:
@@ -179,6 +191,8 @@ def load(name: str, *, needs: Collection[str] = ("query", "passage"), many: bool
         known |= {*OF_LIST, *OF_ITEM}
     if odd := sorted(prompt.placeholders - known):
         raise BadFile(f"{path}: nothing fills {{{odd[0]}}}; placeholders are {', '.join(sorted(known))}")
+    if prompt.titled and set(PLACEHOLDER.findall(prompt.titled)) != {"title", "passage"}:
+        raise BadFile(f"{path}: titled is made of {{title}} and {{passage}}, not {prompt.titled!r}")
     if missing := sorted(set(needs) - prompt.placeholders):
         raise BadFile(f"{path}: {{{missing[0]}}} is missing; the model would not see the {missing[0]}")
     return prompt
@@ -193,7 +207,7 @@ def names() -> list[str]:
 def _from_record(record: dict[str, Any], *, path: str, name: str, digest: str) -> Prompt:
     if odd := sorted(record.keys() - KEYS):
         raise BadFile(f"{path}: unknown key {odd[0]!r}; keys are {', '.join(sorted(KEYS))}")
-    texts = {key: record.get(key, "") for key in ("target", "item", "close", "empty", "source")}
+    texts = {key: record.get(key, "") for key in ("target", "item", "titled", "close", "empty", "source")}
     for key, value in texts.items():
         if not isinstance(value, str):
             raise BadFile(f"{path}: {key} is a text in quotes, not {value!r}")

@@ -9,8 +9,8 @@ from limrank import plugins, prompt, published
 from limrank.errors import BadFile, LimrankError, Unknown
 from limrank.llm._tokens import Tokens
 from limrank.llm.fake import Fake
-from limrank.records import Document, Query, Request, Response
-from limrank.rerank import open_reranker
+from limrank.records import Document, Query, Request, Response, ScoredDoc
+from limrank.rerank import Job, open_reranker
 
 QUERY, DOCUMENT = Query("q", "what is IR?"), Document("d", "IR is ...")
 GOOD = 'title = "T"\nhub = "a/b"\nsource = "s"\nmethod = "pointwise"\nprompt = "true-false"\ndepth = 100\n'
@@ -160,6 +160,30 @@ def test_a_model_whose_prompt_is_not_known_asks_for_one() -> None:
 def test_a_trained_prompt_is_sent_byte_for_byte(name: str, documents: list[Document], text: str) -> None:
     """The words as their authors' programs print them for this query and these documents."""
     assert text_of(name, *documents) == text
+
+
+@pytest.mark.parametrize("name", ["rank-zephyr", "rank-vicuna", "reasonrank", "rearank", "rankgpt"])
+def test_a_listwise_prompt_shows_titles_as_its_authors_do(name: str) -> None:
+    """convert_doc_to_prompt_content of rank_llm and ReasonRank, run_retriever of RankGPT."""
+    titled = Document("e", "no {query}", "A {passage}")
+    assert "[2] Title: A {passage} Content: no {query}" in text_of(name, DOCUMENT, titled)
+    assert "[1] IR is ..." in text_of(name, DOCUMENT, titled)
+
+
+def test_published_passages_are_cut_as_their_authors_cut_them() -> None:
+    """Rearank at 400 characters behind collapsed white space; ReasonRank by tokens, with its line breaks."""
+    long = Document("d", "one\n  two " * 300)
+    shown = {}
+    for name in ("rearank-7b", "reasonrank-7b"):
+        model, fake = published.load(name), Fake(lambda _: Response("[2] > [1]", finish_reason="stop"), keep=True)
+        scored = (ScoredDoc("d", 2.0), ScoredDoc("e", 1.0))
+        list(
+            open_reranker(model.method, llm=fake, prompt=model.prompt).rerank(
+                [Job(Query("q", "what?"), (long, Document("e", "no")), scored)]
+            )
+        )
+        [shown[name], *_] = [p.text for m in fake.seen[0].messages for p in m.parts if p.text.startswith("one")]
+    assert shown == {"rearank-7b": ("one two " * 300)[:400], "reasonrank-7b": ("one\n  two " * 300)[:2000]}
 
 
 @pytest.mark.parametrize("blank", ["by the normalizer", "by the pre-tokenizer"])

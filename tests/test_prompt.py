@@ -174,6 +174,10 @@ def test_the_digest_is_the_files(tmp_path: Path) -> None:
         ('format = "completion"', "needs format"),
         ('format = "chat"\nmessages = [{role = "user"}]', "needs role and text"),
         ('format = "completion"\ntext = "{query} {passage}"\nchoises = []', "unknown key 'choises'"),
+        (
+            'format = "completion"\ntext = "{query} {passage}"\ntitled = "{title}"',
+            "titled is made of {title} and {passage}",
+        ),
         ('format = "completion"\ntext = "{query} {passage} {score}"', r"nothing fills \{score\}"),
         ('format = "completion"\ntext = "{query}"', r"\{passage\} is missing; the model would not see the passage"),
     ],

@@ -136,8 +136,8 @@ def _readings(said: str, *, whole: bool) -> Iterator[list[str]]:
     """Every ranking that is in the answer: the answer as a whole, or else its lines that end in a chain."""
     plain = _unfenced(unicodedata.normalize("NFKC", html.unescape(CONTROL.sub(" ", said))))
     if (value := _json(plain)) is not None:
-        if names := _names(value):
-            yield names
+        if ids := _names(value):
+            yield ids
         return
     plain = WORD.sub("", DECORATION.sub("", plain))
     plain = re.sub(r"\s*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", plain)).strip()

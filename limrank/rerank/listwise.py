@@ -20,7 +20,7 @@ from limrank import plugins
 from limrank.errors import BadFile, LimrankError
 from limrank.llm import LLM
 from limrank.prompt import Prompt
-from limrank.records import Document, Request, Response, contents
+from limrank.records import Document, Request, Response
 from limrank.rerank._drive import Driven, Steps
 from limrank.rerank._parse import LETTERS, labels, permutation, without_labels
 from limrank.rerank._ranking import Job, Verdict, ranked
@@ -58,6 +58,7 @@ class How(NamedTuple):
     think: int
     retries: int
     words: int
+    characters: int
     tally: Counter[str]
 
 
@@ -81,12 +82,13 @@ def load(
     think: int | None = None,
     retries: int = 1,
     words: int = 300,
+    characters: int = 0,
 ) -> Driven:
     """A reranker that asks for the order of many passages at once.
 
     Counted are `windows` (asked about), `repaired` and `malformed` answers, `retried` questions, `forced` (thoughts
-    that ran out of budget), `failed` windows, `shortened` passages (cut to `words`, once for each showing) and
-    `truncated` questions (the model had no room for all of a passage).
+    that ran out of budget), `failed` windows, `shortened` passages (cut to `words` or `characters`, once for
+    each showing) and `truncated` questions (the model had no room for all of a passage).
 
     Args:
         llm: For `logits`: must know the full distribution.
@@ -106,8 +108,9 @@ def load(
         think: Tokens of a thought before the answer, for a prompt that asks for one (None: 2,048 for such a prompt); a
             thought that is longer is closed, and the answer counts as forced.
         retries: Times that a malformed answer is asked for again, at a temperature.
-        words: Words shown of a passage, in which white space becomes a blank; 0 shows all as it is. `[1]` in a passage
-            or query becomes `(1)`: brackets are for labels.
+        words: Words shown of a passage, in which white space becomes a blank; 0 shows all, and white space as it is.
+            `[1]` in a passage or query becomes `(1)`: brackets are for labels.
+        characters: Characters shown of a passage, of those that `words` leaves; 0 is all.
 
     Raises:
         BadFile: The prompt does not say which document is which, or does not go with `logits` or `think`.
@@ -123,12 +126,13 @@ def load(
         ("think", think, 0),
         ("retries", retries, 0),
         ("words", words, 0),
+        ("characters", characters, 0),
     ):
         if value < least:
             raise LimrankError(f"{name}={value}: expected at least {least}")
     plan = _planner(order, window=window, stride=stride, passes=passes, top=top)
     tally = Counter(dict.fromkeys(COUNTS, 0))
-    how = How(prompt, llm.name, logits, think, retries, words, tally)
+    how = How(prompt, llm.name, logits, think, retries, words, characters, tally)
     return Driven("listwise", llm, partial(_steps, plan=plan, how=how), tally)
 
 
@@ -285,12 +289,14 @@ def _request(job: Job, window: Window, how: How) -> Request:
 
 
 def _shown(document: Document, how: How) -> Document:
-    """The document as the prompt shows it: no more words than allowed, no brackets that could be labels."""
+    """The document as the prompt shows it: no more of it than allowed, no brackets that could be labels."""
     if "title" not in how.prompt.placeholders:
-        document = Document(document.doc_id, contents(document))
-    text = document.text
+        document = Document(document.doc_id, how.prompt.passage(document))
+    text = whole = document.text.strip()
     if how.words:
-        split = text.split()
-        how.tally["shortened"] += len(split) > how.words
-        text = " ".join(split[: how.words])
+        words = text.split()
+        text, whole = " ".join(words[: how.words]), " ".join(words)
+    if how.characters:
+        text = text[: how.characters]
+    how.tally["shortened"] += text != whole
     return document._replace(text=without_labels(text), title=without_labels(document.title))

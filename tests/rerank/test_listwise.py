@@ -253,6 +253,10 @@ def test_passages_are_cut_to_words_and_cannot_hold_labels() -> None:
     list(driven.rerank([job]))
     text = "".join(part.text for message in llm.seen[1].messages for part in message.parts)
     assert "[1] A (9) one two\nthree  four\n\n" in text and driven.counts["shortened"] == 0
+    driven = reranker(llm, characters=9)
+    list(driven.rerank([job]))
+    text = "".join(part.text for message in llm.seen[2].messages for part in message.parts)
+    assert "[1] A (9) one\n\n[2] see (3) >\n\n" in text and driven.counts["shortened"] == 2
     # All passages may lose their ends, where the model has no room; nothing else may.
     parts = [part.text for message in llm.seen[1].messages for part in message.parts]
     assert [parts[i] for i in llm.seen[1].cut] == ["A (9) one two\nthree  four", "see (3) > (2)"]
