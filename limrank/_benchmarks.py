@@ -26,7 +26,7 @@ class Task(NamedTuple):
 
     Attributes:
         name: In the table.
-        dataset: Where queries and documents are.
+        dataset: Where queries and documents are: an id or a folder.
         judged: The dataset whose judgments decide; a part of `dataset`, or the same.
         measures: Display names.
         queries: Their number, for a plan that is made before anything can be loaded.
@@ -40,6 +40,16 @@ class Task(NamedTuple):
     queries: int
     short: str = ""
 
+    @property
+    def place(self) -> str:
+        """What the dataset calls itself, as its folders below indexes/ and runs/ do: a folder by its last part."""
+        from limrank.datasets.folder import FolderDataset, take_apart
+
+        folder, split = take_apart(self.dataset)
+        if self.dataset.startswith((".", "/", "~")) or Path(folder).is_dir():
+            return FolderDataset(Path(folder), split=split).name
+        return self.dataset
+
 
 class Condition(NamedTuple):
     """A first stage, or what is made of one without a published reranker.
@@ -47,7 +57,8 @@ class Condition(NamedTuple):
     Attributes:
         name: In the table, and of its files.
         about: One line.
-        steps: Command lines without `limrank`, with {dataset}, {out} (its run) and {runs} (the folder of `out`).
+        steps: Command lines without `limrank`, with {dataset}, {name} (what it calls itself, for its index), {out} (its
+            run) and {runs} (the folder of `out`).
         run: Where the run is, if not at its own place below the benchmark's folder: one that is shipped.
         after: Conditions that have to be made first.
         called: What published numbers call it as a first stage.

@@ -278,7 +278,7 @@ def _reranked(
     name = f"{first.name}+{model}.top{depth}"
     runs, commands = {}, {}
     for task in benchmark.tasks:
-        runs[task.name] = folder / task.dataset / f"{name}.trec"
+        runs[task.name] = folder / task.place / f"{name}.trec"
         words = ("--model", model, "--depth", str(depth), *options, "--out", str(runs[task.name]))
         rerank = ("rerank", str(first.runs[task.name]), task.dataset, *words)
         commands[task.name] = (*first.commands[task.name], rerank)
@@ -287,13 +287,14 @@ def _reranked(
 
 
 def _place(condition: Condition, task: Task, folder: Path) -> Path:
-    return Path(condition.run) if condition.run else folder / task.dataset / f"{condition.name}.trec"
+    return Path(condition.run) if condition.run else folder / task.place / f"{condition.name}.trec"
 
 
 def _command(step: str, condition: Condition, task: Task, folder: Path) -> Command:
     values = {
         "dataset": task.dataset,
+        "name": task.place,
         "out": str(_place(condition, task, folder)),
-        "runs": str(folder / task.dataset),
+        "runs": str(folder / task.place),
     }
     return tuple(word.format(**values) for word in shlex.split(step))

@@ -25,7 +25,7 @@ tasks = [{ name = "cats", dataset = "in/cats", queries = 2 }, { name = "dogs", d
 name = "first"
 about = "one stage"
 called = ["words"]
-steps = ["index {dataset} lucene", "retrieve {dataset}/lucene {dataset} --out {out}"]
+steps = ["index {dataset} lucene", "retrieve {name}/lucene {dataset} --out {out}"]
 
 [[conditions]]
 name = "second"
@@ -69,7 +69,7 @@ def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / "queries.jsonl").write_text("".join(f'{{"_id": "{query_id}", "text": "x"}}\n' for query_id in gold))
         lines = "".join(f"{query_id}\t{doc_id}\t1\n" for query_id, doc_id in gold.items())
         (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{lines}")
-        place = tmp_path / "out" / "in" / task / "first.trec"
+        place = tmp_path / "out" / task / "first.trec"
         place.parent.mkdir(parents=True)
         Run({query_id: list(zip(docs, (2.0, 1.0))) for query_id, docs in ranking.items()}).write(place)
     return tmp_path
@@ -102,6 +102,18 @@ def test_a_condition_brings_the_steps_that_come_before_it_and_words_with_spaces_
         ("index", "in/cats", "lucene"),
         ("retrieve", "in/cats/lucene", "in/cats", "--out", "my out/in/cats/first.trec"),
         ("fuse", "my out/in/cats/first.trec", "my runs/in/cats.trec", "--out", "my out/in/cats/second.trec"),
+    )
+
+
+@pytest.mark.parametrize("dataset", ["../data/cats", "/data/cats", "./cats", "in/cats"])
+def test_a_folder_is_called_by_its_last_part_so_that_its_files_stay_where_the_others_are(dataset, judged):
+    found = benchmark.parse("pets", TEXT.replace("in/cats", dataset))
+    second = benchmark.systems_of(found, folder=Path("out"))[1]
+    assert second.runs["cats"] == Path("out/cats/second.trec")
+    assert second.commands["cats"] == (
+        ("index", dataset, "lucene"),
+        ("retrieve", "cats/lucene", dataset, "--out", "out/cats/first.trec"),
+        ("fuse", "out/cats/first.trec", f"my runs/{dataset}.trec", "--out", "out/cats/second.trec"),
     )
 
 
@@ -165,6 +177,18 @@ def test_there_is_no_mean_where_a_task_is_missing_and_none_of_a_choice_of_tasks(
     assert [task for task, _ in pets.only(["cats"]).columns] == ["cats"]
 
 
+def test_a_check_holds_up_to_its_tolerance_and_never_without_a_number(pets, judged):
+    [row] = pets.rows
+    checks = [benchmark.Check("first", "cats", "nDCG@10", ours, row, 40.0) for ours in (39.0, 41.0, 38.99, 41.01, None)]
+    assert [check.holds for check in checks] == [True, True, False, False, False]
+    result = benchmark.score(pets, benchmark.systems_of(pets, folder=Path("out"))[:1], {("first", "cats"): "no disk"})
+    # Cats and the mean are published; neither was made.
+    assert [(check.task, check.ours, check.holds) for check in result.checks(pets.rows)] == [
+        ("cats", None, False),
+        ("mean", None, False),
+    ]
+
+
 def test_a_run_that_is_not_there_and_judgments_that_cannot_be_had_are_reasons_not_errors(pets, judged):
     systems = benchmark.systems_of(pets, folder=Path("out"))
     (judged / "in" / "dogs" / "qrels" / "test.tsv").unlink()
@@ -176,7 +200,7 @@ def test_a_run_that_is_not_there_and_judgments_that_cannot_be_had_are_reasons_no
 
 def test_systems_with_all_tasks_are_compared_over_tasks_the_others_are_left_out(pets, judged):
     for task in ("cats", "dogs"):
-        place = judged / "out" / "in" / task
+        place = judged / "out" / task
         (place / "second.trec").write_bytes((place / "first.trec").read_bytes())
         (place / "first+limrank-7b.top5.trec").write_bytes((place / "first.trec").read_bytes())
     systems = benchmark.systems_of(pets, folder=Path("out"), models=["limrank-7b"], depths=[5])

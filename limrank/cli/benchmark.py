@@ -192,7 +192,7 @@ def _comparisons(chosen: Benchmark, systems: Sequence[System], folder: Path, bas
         datasets = [word for task in tasks for word in ("--dataset", task.judged)]
         measures = [word for measure in tasks[0].measures for word in ("--measures", measure)]
         # The runs of a part of a dataset are those of the whole.
-        place = str(folder / (tasks[0].dataset if len(tasks) == 1 else "{dataset}") / "{run}.trec")
+        place = str(folder / (tasks[0].place if len(tasks) == 1 else "{dataset}") / "{run}.trec")
         against = ["--baseline", baseline] if baseline in own else []
         found.append(("compare", *own, *datasets, "--runs", place, *measures, *against))
     return found

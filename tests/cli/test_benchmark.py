@@ -24,15 +24,15 @@ measures = ["nDCG@10"]
 mean = true
 baseline = "bm25"
 tasks = [
-    { name = "cats", dataset = "cats", queries = 2 },
-    { name = "gone", dataset = "gone", queries = 1 },
-    { name = "dogs", dataset = "dogs", queries = 2 },
+    { name = "cats", dataset = "data/cats", queries = 2 },
+    { name = "gone", dataset = "data/gone", queries = 1 },
+    { name = "dogs", dataset = "data/dogs", queries = 2 },
 ]
 
 [[conditions]]
 name = "bm25"
 about = "words"
-steps = ["index {dataset} lucene", "retrieve {dataset}/lucene {dataset} --k 10 --out {out}"]
+steps = ["index {dataset} lucene", "retrieve {name}/lucene {dataset} --k 10 --out {out}"]
 
 [rerank]
 first_stages = ["bm25"]
@@ -54,16 +54,18 @@ def folder(tmp_path_factory):
     """Two small collections, and no third one."""
     folder = tmp_path_factory.mktemp("benchmark")
     for name, queries in (("cats", {"q1": "cat mat", "q2": "cat mat sat"}), ("dogs", {"q1": "dog", "q2": "a dog"})):
-        (folder / name / "qrels").mkdir(parents=True)
+        (folder / "data" / name / "qrels").mkdir(parents=True)
         lines = [json.dumps({"_id": doc_id, "text": text}) for doc_id, text in DOCUMENTS.items()]
-        (folder / name / "corpus.jsonl").write_text("\n".join(lines) + "\n")
+        (folder / "data" / name / "corpus.jsonl").write_text("\n".join(lines) + "\n")
         lines = [json.dumps({"_id": query_id, "text": text}) for query_id, text in queries.items()]
-        (folder / name / "queries.jsonl").write_text("\n".join(lines) + "\n")
+        (folder / "data" / name / "queries.jsonl").write_text("\n".join(lines) + "\n")
         gold = "d1" if name == "cats" else "d2"
         lines = [f"{query_id}\t{gold}\t1" for query_id in queries]
-        (folder / name / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "\n".join(lines) + "\n")
+        (folder / "data" / name / "qrels" / "test.tsv").write_text(
+            "query-id\tcorpus-id\tscore\n" + "\n".join(lines) + "\n"
+        )
     (folder / "pets.toml").write_text(TEXT)
-    whole = TEXT.replace('    { name = "gone", dataset = "gone", queries = 1 },\n', "")
+    whole = TEXT.replace('    { name = "gone", dataset = "data/gone", queries = 1 },\n', "")
     (folder / "whole.toml").write_text(whole)
     (folder / "off.toml").write_text(whole.replace("cats = 100.0", "cats = 99.0"))
     return folder
@@ -239,5 +241,5 @@ def test_a_datasets_own_candidates_become_a_run_with_a_manifest(monkeypatch, tmp
 
 
 def test_a_dataset_without_candidates_says_what_to_do(limrank):
-    done = limrank("retrieve", "candidates", "cats", code=1)
-    assert "limrank index cats lucene" in done.stderr
+    done = limrank("retrieve", "candidates", "data/cats", code=1)
+    assert "limrank index data/cats lucene" in done.stderr
