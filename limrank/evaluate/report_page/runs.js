@@ -1,12 +1,12 @@
 // What the runs say without any test: depth, movement of relevant documents, scores against relevance.
 function showDepth() {
-  const curved = names.map((_, i) => i).filter((i) => report.curves[names[i]]);
+  const curved = names.map((_, i) => i).filter((i) => report.curves[i]);
   if (!curved.length) {
     put("depth", el("p", { class: "hint" }, "No run here is known to have reranked another one: give both, and say with --first-stage which one was first."));
     return;
   }
   const pointsOf = (i) => {
-    const curve = report.curves[names[i]];
+    const curve = report.curves[i];
     const means = state.task < 0 || !several ? curve.means : curve.by_task[report.tasks[state.task].name];
     return curve.depths.map((depth, k) => [depth, means[state.measure][k]]);
   };
@@ -71,7 +71,7 @@ function showMoves() {
   rows.push(["all", ...titles.map((_, k) => String(matrix.reduce((sum, row) => sum + row[k], 0))), String(pairs.length)]);
   const which = stage >= 0 ? "its first stage" : "not its first stage, only the run chosen above";
   const note = `Each mark is a relevant document: triangles up rose (${counts.more}), down fell (${counts.less}), circles stayed (${counts.same}), of ${found.length} that both runs have; ${pairs.length - found.length} of all ${pairs.length} are in one or none. ${names[before]} is ${which}.`;
-  put("moves", figure(drawing, basis({ system: after, note }), `${names[before]} → ${names[after]}`),
+  put("moves", figure(drawing, basis({ system: after, note }), `${shownName(before)} → ${shownName(after)}`),
     el("div", {}, el("h3", {}, `Ranks in ${names[before]} (rows) and ${names[after]} (columns)`), table([["", false], ...titles.map((title) => [title, true]), ["all", true]], rows, "Relevant documents by rank before and after"),
       el("p", { class: "hint" }, basis({ system: after, note: "Relevant documents; left of the diagonal they rose, right of it they fell." }))));
 }
@@ -84,7 +84,7 @@ function dot(kind, x, y) {
 // A share of fewer documents than these says next to nothing.
 const FEW = 20;
 function showCalibration() {
-  const scored = names.map((_, i) => i).filter((i) => report.calibration[names[i]]);
+  const scored = names.map((_, i) => i).filter((i) => report.calibration[i]);
   if (!scored.length) {
     put("calibration", el("p", { class: "hint" }, "No run has scores that can be read as probabilities: all between 0 and 1."));
     return;
@@ -94,7 +94,7 @@ function showCalibration() {
     el("p", { class: "hint" }, basis({ note: "Documents in ten bins by score: the mean score of a bin against the share of its documents that is relevant; on the line, a score means what it says. A larger mark is more documents; one of fewer than " + FEW + " is faint, and the line leaves it out. Documents without a judgment count as not relevant, which lowers every share where judgments are few." })));
 }
 function calibrationOf(i) {
-  const { why, bins } = report.calibration[names[i]];
+  const { why, bins } = report.calibration[i];
   const chosen = state.task < 0 ? bins : [bins[state.task]];
   const sums = bins[0].map((_, k) => chosen.reduce((sum, of) => sum.map((value, j) => value + of[k][j]), [0, 0, 0]));
   const full = sums.map(([documents, total, relevant], k) => ({ k, documents, score: total / documents, share: relevant / documents, relevant })).filter((bin) => bin.documents);
@@ -103,11 +103,11 @@ function calibrationOf(i) {
   const x = linear(0, 1, left, size - 8), y = linear(0, 1, bottom, 8);
   const most = Math.max(...full.map((bin) => bin.documents));
   const told = full.map((bin) => `score ${(bin.k / 10).toFixed(1)} to ${((bin.k + 1) / 10).toFixed(1)}: ${plural(bin.documents, "document")}, ${percent(bin.share)} relevant`);
-  const drawing = chart(size, size, `Scores of ${names[i]}. ` + told.join("; "),
+  const drawing = chart(size, size, `Scores of ${shownName(i)}. ` + told.join("; "),
     axisX(x, [0, 0.25, 0.5, 0.75, 1], bottom, 8, "score"), axisY(y, [0, 0.25, 0.5, 0.75, 1], left, size - 8, "share relevant"),
     line(x(0), y(0), x(1), y(1), "axis", { "stroke-dasharray": "4 3" }),
     svg("path", { class: "curve", stroke: seriesColour(i), d: "M" + (enough.length ? enough : full.slice(0, 1)).map((bin) => `${x(bin.score)} ${y(bin.share)}`).join("L") }),
     full.map((bin, k) => svg("g", { opacity: bin.documents < FEW ? 0.35 : null }, marker(i, x(bin.score), y(bin.share), 3 + 5 * Math.sqrt(bin.documents / most)), svg("title", {}, told[k]))));
   const rows = full.map((bin) => [`${(bin.k / 10).toFixed(1)}–${((bin.k + 1) / 10).toFixed(1)}`, bin.documents.toLocaleString("en"), percent(bin.share)]);
-  return el("figure", {}, el("h3", {}, names[i]), drawing, el("details", {}, el("summary", {}, "as numbers"), table([["score", false], ["documents", true], ["relevant", true]], rows, "Scores of " + names[i])), el("figcaption", {}, why));
+  return el("figure", {}, el("h3", {}, shownName(i)), drawing, el("details", {}, el("summary", {}, "as numbers"), table([["score", false], ["documents", true], ["relevant", true]], rows, "Scores of " + names[i])), el("figcaption", {}, why));
 }
