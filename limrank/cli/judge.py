@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,22 +12,16 @@ from cyclopts import Parameter
 
 from limrank.cli._files import check_writable
 from limrank.cli._groups import groups_by
-from limrank.cli._judged import (
-    default_split,
-    defaults,
-    open_judged,
-    parse_groups,
-    score_run,
-    score_system,
-    system_names,
-    tasks_of,
-)
+from limrank.cli._judged import default_split, defaults, open_judged, tasks_of
+from limrank.cli._systems import files_of, score_run, score_system, system_names, systems_of
 from limrank.cli._terminal import emit_json, note, table
+from limrank.cli._ways import Ways, compare_systems, inputs_of, write_manifest
 from limrank.errors import LimrankError, Unknown
 
 if TYPE_CHECKING:
     from limrank.cli._judged import Task
     from limrank.evaluate import Scores
+    from limrank.evaluate.tables import Style
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 Flag = Annotated[bool, Parameter(negative=())]
@@ -33,6 +29,7 @@ Datasets = Annotated[list[str], Parameter(name=["--dataset", "-d"], negative=())
 Listed = Annotated[list[str], Parameter(negative=())]
 # `compare` takes several at once, as a shell's * gives them; its runs stand before.
 ManyDatasets = Annotated[list[str], Parameter(name=["--dataset", "-d"], consume_multiple=True, negative=())]
+BY_SUFFIX: dict[str, Style] = {".json": "json", ".md": "markdown", ".tex": "latex"}
 ManyFiles = Annotated[list[str], Parameter(consume_multiple=True, negative=())]
 
 
@@ -65,7 +62,7 @@ def evaluate(
             origin), or a file of query_id<tab>group lines; several are crossed.
         drop_excluded: Remove the documents that the dataset excludes from a query, as BRIGHT does, before scoring.
         missing: A judged query that the run lacks counts 0 (trec_eval -c), is skipped (as BRIGHT's own script does), or
-            is an error. For p-mrr it is an error.
+            is an error. For p-mrr it always is one.
         per_query: Print every query's values, too.
         as_json: For programs.
     """
@@ -97,7 +94,9 @@ def evaluate(
             {"groups": {group: part.to_json(per_query=False) for group, part in groups.items()}} if attributes else {}
         )
         emit_json(
-            scores.to_json(per_query=per_query) | means | {"qrels": identities[0] if len(judged) == 1 else identities}
+            scores.to_json(per_query=per_query)
+            | means
+            | {"qrels": identities[0] if len(judged) == 1 else identities, "warnings": scores.warnings()}
         )
         return
     _print_scores(scores, groups, per_query=per_query, label="mean" if scores.tasks else "all")
@@ -147,19 +146,11 @@ def compare(
     measures: Annotated[list[str], Parameter(name=["--measures", "-m"], consume_multiple=True, negative=())]
     | None = None,
     baseline: str = "",
-    test: Literal["t", "randomization", "tukey"] = "t",
-    correction: Literal["holm", "bonferroni", "bh", "none"] = "holm",
-    interval: Literal["bootstrap", "t"] = "bootstrap",
-    alpha: float = 0.05,
-    confidence: float = 0.95,
-    power: float = 0.8,
-    tolerance: float = 1e-9,
+    ways: Annotated[Ways, Parameter(name="*")] = Ways(),  # noqa: B008 - frozen
     drop_excluded: Flag = False,
     missing: Literal["zero", "skip", "error"] = "zero",
-    samples: int = 10_000,
-    seed: int = 0,
     full: Flag = False,
-    style: Annotated[Literal["table", "markdown", "latex", "json", "ranx"], Parameter(name="--format")] = "table",
+    style: Annotated[Literal["table", "markdown", "latex", "json", "ranx"] | None, Parameter(name="--format")] = None,
     out: Path | None = None,
     as_json: AsJson = False,
 ) -> None:
@@ -179,35 +170,21 @@ def compare(
         measures: Default: the dataset's own, else ndcg@10 map mrr recall@100; every one adds comparisons that the
             correction pays for. p-mrr compares by topic; it takes one --dataset with both instructions, or two.
         baseline: Compare every run with this one only; default: all pairs.
-        test: Paired t-test, sign-flip randomisation test, or Tukey's HSD with the queries as second factor.
-        correction: Over all pairs and measures of the table.
-        interval: Bootstrap (percentile) or t intervals.
-        alpha: A corrected p below it is called significant.
-        confidence: Of the intervals.
-        power: For which the difference that these queries can show is told.
-        tolerance: Values that differ by no more are ties.
+        ways: How they are compared.
         drop_excluded: Remove the documents that the dataset excludes from a query, as BRIGHT does, before scoring.
-        missing: A judged query that a run lacks counts 0, is skipped for all runs, or is an error.
-        samples: Bootstrap resamplings, and random sign assignments.
-        seed: Of the bootstrap and the randomisation test.
+        missing: A judged query that a run lacks counts 0, is skipped for all runs, or is an error. For p-mrr it always
+            is one.
         full: Every difference with raw p and effect size, and every measure of every task.
-        style: How the result is printed.
-        out: Write it to this file as well.
+        style: How the result is printed; default: as the suffix of --out says (.json, .md, .tex), else as a table.
+        out: Write it to this file as well, and beside it the manifest: options, files, digests, versions.
         as_json: The same as --format json, which has everything, per-query values included.
     """
-    from limrank.evaluate import compare_scores
     from limrank.evaluate.instruction import asked
-    from limrank.evaluate.tables import render
+    from limrank.evaluate.tables import render, to_json
     from limrank.files import write_text
 
-    systems = {name: [word] for name, word in zip(_different(system_names(run)), run)}
-    for name, words in parse_groups(group or []).items():
-        if name in systems:
-            raise LimrankError(f"--group {name}: a run has that name already; a table needs different names")
-        systems[name] = words
-    if len(systems) < 2:
-        where = "; runs stand before --dataset and --qrels" if dataset or qrels else ""
-        raise LimrankError(f"compare needs two runs or more, {len(systems)} given{where}")
+    started = time.monotonic()
+    systems = systems_of(run, group or [], command="compare", least=2, judged=bool(dataset or qrels))
     if out:
         check_writable(out)
     judged = open_judged(dataset or [], qrels or [], runs=runs)
@@ -217,27 +194,19 @@ def compare(
     def score(words: list[str], task: Task) -> Scores:
         return score_run(words, task, names, missing=missing, drop_excluded=drop_excluded, alone=len(tasks) == 1)
 
-    comparison = compare_scores(
-        [score_system(name, words, tasks, score) for name, words in systems.items()],
-        qrels=", ".join(task.label for task in tasks),
-        baseline=baseline or None,
-        test=test,
-        correction=correction,
-        interval=interval,
-        alpha=alpha,
-        confidence=confidence,
-        power=power,
-        tolerance=tolerance,
-        samples=samples,
-        seed=seed,
-    )
-    text = render(comparison, "json" if as_json else style, full=full)
+    scored = [score_system(name, words, tasks, score) for name, words in systems.items()]
+    comparison = compare_systems(scored, tasks, baseline=baseline, ways=ways)
+    chosen = "json" if as_json else style or BY_SUFFIX.get(out.suffix.lower() if out else "", "table")
+    files = inputs_of(files_of(systems, tasks, alone=len(tasks) == 1)) if out or chosen == "json" else {}
+    if chosen == "json":
+        record = to_json(comparison)
+        for one in record["runs"]:
+            one["files"] = files[one["name"]]
+        text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+    else:
+        text = render(comparison, chosen, full=full)
     print(text)
     if out:
         write_text(out, text + "\n")
-
-
-def _different(names: list[str]) -> list[str]:
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise LimrankError(f"{names.count(twice[0])} runs are called {twice[0]!r}; a table needs different names")
-    return names
+        given = {"format": chosen, "full": full, "drop_excluded": drop_excluded, "missing": missing}
+        write_manifest(out, "compare", comparison, judged, files, started=started, parameters=given)

@@ -1,6 +1,7 @@
 """evaluate and compare, as they are typed: files and names, tasks and pairs, seeds and groups."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,9 @@ from limrank.cli import run as limrank
 from limrank.cli._groups import groups_by
 from limrank.cli._judged import Judged, default_split, defaults, open_judged, tasks_of
 from limrank.datasets.litsearch import Question
-from limrank.errors import Mismatch, Unknown
+from limrank.errors import LimrankError, Mismatch, Unknown
+from limrank.files import sha256
+from limrank.manifest import Manifest
 from limrank.qrels import Qrels
 
 QUERIES = [f"q{i}" for i in range(8)]
@@ -197,6 +200,11 @@ def test_the_result_can_be_ranx_s_report_and_a_file(call, folder):
         (["compare", "good", "good", *TASKS], "2 runs are called 'good'"),
         (["compare", "good", "--group", "good=seed1,seed2", *TASKS], "--group good: a run has that name already"),
         (["compare", "good", "--group", "seeds", *TASKS], "--group seeds: write NAME=run1,run2"),
+        (["compare", "good", "--group", "s=seed1,./seed1", *TASKS], "--group s: seed1 is there twice"),
+        (
+            ["evaluate", "both.trec", "--qrels", "og.qrels", "--qrels", "changed.qrels", "p-mrr", "--missing", "skip"],
+            "a missing query is an error, not skipped",
+        ),
         (["compare", "good", "--group", "s=nosuch*.trec", *TASKS], "write NAME=run1,run2,... with runs that exist"),
         (["compare", "good", "seed1", "--qrels", "og.qrels", "og.qrels"], "og.qrels is given twice"),
         (["compare", "good", "seed1", *TASKS, "--runs", "x/{dataset}"], "the run's name has no place in it"),
@@ -257,7 +265,11 @@ def test_litsearch_s_queries_are_grouped_by_what_it_says_of_them():
 
 def test_files_of_one_name_are_told_apart_by_their_folders(folder):
     assert [one.label for one in open_judged([], ["biology/qrels.trec", "pony/qrels.trec"])] == ["biology", "pony"]
-    assert [one.label for one in open_judged([], ["biology/qrels.trec"])] == ["qrels"]
+    assert [one.label for one in open_judged([], ["biology/qrels.trec"])] == ["biology"]
+    for name in ("qrels.fixed.trec", "mine.qrels"):
+        (folder / "biology" / name).write_text("q1 0 d 1\n")
+    fixed = ["biology/qrels.fixed.trec", "pony/qrels.trec", "biology/mine.qrels"]
+    assert [one.label for one in open_judged([], fixed)] == ["biology/qrels.fixed", "pony", "mine"]
     (folder / "more" / "pony").mkdir(parents=True)
     (folder / "more" / "pony" / "qrels.trec").write_text("q1 0 d 1\n")
     paths = ["pony/qrels.trec", "more/pony/qrels.trec"]
@@ -284,4 +296,72 @@ def test_excluded_documents_are_told_and_can_be_dropped(folder, barred, capsys):
     assert "mine holds 1 document that barred excludes" in said.err and "--drop-excluded removes" in said.err
     assert limrank(["evaluate", "mine", "-d", barred, "mrr", "--drop-excluded"]) == 0
     said = capsys.readouterr()
-    assert "1.0000" in said.out and "excludes" not in said.err
+    assert "1.0000" in said.out
+    assert "1 document of mine that barred excludes from the query dropped before scoring" in said.err
+
+
+@pytest.mark.parametrize("style", ["table", "markdown", "latex", "json", "ranx"])
+def test_every_table_says_whether_excluded_documents_were_dropped(folder, barred, call, style):
+    write_run(folder / barred / "runs" / "other.trec", [1])
+    options = ("compare", "mine", "other", "-d", barred, "-m", "mrr", "--format", style)
+    assert "mine holds 1 document that barred excludes" in call(*options)
+    dropped = call(*options, "--drop-excluded")
+    assert "1 document of mine that barred excludes from the query dropped before scoring" in dropped
+    assert "--drop-excluded removes" not in dropped
+    reported = ("report", "mine", "other", "-d", barred, "-m", "mrr", "--drop-excluded", "--out", "r.md")
+    call(*reported)
+    assert "1 document of mine that barred excludes" in (folder / "r.md").read_text()
+
+
+def test_tasks_of_one_name_are_both_counted_and_one_task_twice_is_refused(folder, call):
+    for place, rank in (("a", 1), ("b", 2)):
+        write_qrels(folder / place / "bio" / "qrels.trec", queries=2)
+        write_run(folder / place / "bio" / "runs" / "r.trec", [rank] * 2)
+    # 1 and 1/2: the mean is .75.
+    found = json.loads(
+        call("evaluate", "r", "--qrels", "a/bio/qrels.trec", "--qrels", "b/bio/qrels.trec", "mrr", "--json")
+    )
+    assert found["means"] == {"MRR": 0.75} and list(found["tasks"]) == ["a/bio/qrels.trec", "b/bio/qrels.trec"]
+    said = call("evaluate", "r", "--qrels", "a/bio/qrels.trec", "--qrels", "./a/bio/qrels.trec", code=1)
+    assert "a/bio/qrels.trec and ./a/bio/qrels.trec are the same" in said
+
+
+def test_folders_of_one_name_are_told_apart(folder, barred):
+    shutil.copytree(folder / barred, folder / "more" / barred)
+    (folder / "more" / barred / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq0\tyes\t2\n")
+    assert [one.label for one in open_judged([barred, f"more/{barred}"], [])] == [barred, f"more/{barred}"]
+    with pytest.raises(LimrankError, match="barred and barred/ are the same"):
+        open_judged([barred, f"{barred}/"], [])
+
+
+def test_a_comparison_says_from_which_files_it_is(folder, call):
+    options = ("compare", "good", "--group", "seeds=seed1,seed2", *TASKS, "-m", "mrr")
+    shown = call(*options, "--out", "made/table.json")
+    found = json.loads(shown)
+    digest = Qrels.read(folder / "pony" / "qrels.trec").sha256()
+    assert found["judgments"][1] == {"name": "pony", "path": "pony/qrels.trec", "sha256": digest}
+    assert [one["path"] for one in found["runs"][1]["files"]] == [
+        f"{task}/runs/seed{i}.trec" for task in ("biology", "pony") for i in (1, 2)
+    ]
+    manifest = Manifest.read(folder / "made" / "table.json")
+    assert (folder / "made" / "table.json").read_text() == shown
+    assert manifest.inputs["runs"] == {one["name"]: one["files"] for one in found["runs"]}
+    assert (manifest.command, manifest.parameters["test"], manifest.parameters["missing"]) == ("compare", "t", "zero")
+    assert manifest.output["sha256"] == sha256(folder / "made" / "table.json")
+    call(*options, "--out", "made/table.md")
+    assert (folder / "made" / "table.md").read_text().startswith("| run | MRR |")
+
+
+def test_means_over_both_instructions_are_told(folder, call):
+    (folder / "both.qrels").write_text((folder / "og.qrels").read_text() + (folder / "changed.qrels").read_text())
+    found = json.loads(call("evaluate", "both.trec", "--qrels", "both.qrels", "mrr", "--json"))
+    assert found["warnings"] == ["both has the queries of both instructions; the means are over -og and -changed alike"]
+
+
+def test_a_run_that_takes_no_notice_of_instructions_stands_for_both(folder, call):
+    flat = (folder / "og.trec").read_text().replace("-og", "")
+    (folder / "flat.trec").write_text(flat)
+    for side in ("og", "changed"):
+        (folder / f"{side}.flat").write_text((folder / f"{side}.qrels").read_text().replace(f"-{side}", ""))
+    options = ("--qrels", "og.flat", "--qrels", "changed.flat", "p-mrr", "--json")
+    assert json.loads(call("evaluate", "flat.trec", "flat.trec", *options))["means"] == {"p-MRR": 0.0}

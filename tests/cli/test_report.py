@@ -1,6 +1,7 @@
 """The real command: one task from a folder, several by name, and what it refuses."""
 
 import contextlib
+import hashlib
 import io
 import json
 from typing import NamedTuple
@@ -68,7 +69,7 @@ def test_a_report_of_a_folder_has_texts_answers_and_the_numbers_of_compare(limra
     overview = found["overview"]
     assert overview["systems"][1]["first_stage"] == "first"
     assert overview["systems"][1]["known_from"] == "by its manifest"
-    assert overview["calibration"]["hash"]["why"] == "probabilities by the run's manifest"
+    assert overview["calibration"][1]["why"] == "probabilities by the run's manifest"
     compared = json.loads(limrank("compare", *runs, "-d", "pets", "-m", "mrr", "--baseline", "first", "--json").stdout)
     assert overview["comparison"]["differences"] == compared["differences"]
     assert [run["means"] for run in overview["comparison"]["runs"]] == [run["means"] for run in compared["runs"]]
@@ -90,8 +91,32 @@ def test_several_datasets_are_tasks_and_runs_are_names(limrank, folder):
 def test_seeds_are_averaged_and_the_first_is_shown(limrank, folder):
     group = "both=pets/runs/first.trec,pets/runs/hash.trec"
     limrank("report", "pets/runs/first.trec", "--group", group, "-d", "pets", "-m", "mrr", "--out", "seeds.html")
-    system = blocks((folder / "seeds.html").read_text())["overview"]["systems"][1]
+    overview = blocks((folder / "seeds.html").read_text())["overview"]
+    system = overview["systems"][1]
+    assert overview["curves"][1]["means"]["MRR"][-1] == overview["comparison"]["runs"][1]["means"]["MRR"]
+    manifest = json.loads((folder / "seeds.html.manifest.json").read_text())
+    files = {name: [one["path"] for one in listed] for name, listed in manifest["inputs"]["runs"].items()}
+    assert files == {"first": ["pets/runs/first.trec"], "both": ["pets/runs/first.trec", "pets/runs/hash.trec"]}
     assert (system["name"], system["averaged"], system["shown"]) == ("both", ["first", "hash"], "first")
+
+
+def test_a_report_has_the_verdicts_of_compare_whatever_the_options(limrank, folder):
+    (folder / "third.trec").write_text("q1 Q0 d1 1 2 t\nq2 Q0 d2 1 2 t\nq3 Q0 d1 1 2 t\n")
+    runs = ["pets/runs/first.trec", "pets/runs/hash.trec", "third.trec"]
+    for options in ([], ["--confidence", "0.9", "--power", "0.5", "--tolerance", "0.3", "--interval", "t"]):
+        limrank("report", *runs, "-d", "pets", "--out", "same.html", *options)
+        reported = blocks((folder / "same.html").read_text())["overview"]["comparison"]
+        compared = json.loads(limrank("compare", *runs, "-d", "pets", "--json", *options).stdout)
+        # Three pairs of four measures.
+        assert len(compared["differences"]) == 12
+        assert reported | {"runs": []} == compared | {"runs": []}
+
+
+def test_a_program_learns_what_was_written(limrank, folder):
+    found = json.loads(limrank("report", "pets/runs/first.trec", "-d", "pets", "--out", "one.html", "--json").stdout)
+    assert found["sha256"] == hashlib.sha256((folder / "one.html").read_bytes()).hexdigest()
+    assert (found["out"], found["runs"], found["queries"]) == ("one.html", ["first"], 3)
+    assert found["judgments"][0]["name"] == "pets" and found["notes"] == []
 
 
 def test_a_qrels_file_is_enough_for_tables(limrank, folder):
@@ -99,7 +124,7 @@ def test_a_qrels_file_is_enough_for_tables(limrank, folder):
     limrank("report", *arguments, "--out", "report.tex")
     limrank("report", *arguments, "--out", "report.md")
     assert "\\toprule" in (folder / "report.tex").read_text()
-    assert (folder / "report.md").read_text().startswith("# test\n\n| run | nDCG@10 |")
+    assert (folder / "report.md").read_text().startswith("# pets\n\n| run | nDCG@10 |")
 
 
 @pytest.mark.parametrize(
