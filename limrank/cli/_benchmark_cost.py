@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from limrank.estimate import Cost, Plan
     from limrank.qrels import Qrels
 
-# Of limrank estimate --tokens-per-second: an H100 with a model of 7 billion parameters.
+# Tokens a second, as for limrank estimate: vLLM on an H100 with a model of 7 billion parameters.
 READS, WRITES = 30_000, 12_500
 COUNTED = ("documents", "calls", "prompt_tokens", "shared_tokens", "output_tokens")
 FILLER = "What counts here is how long a text is, and not what it says. "

@@ -126,7 +126,7 @@ def _candidates(collection: Dataset, *, k: int, name: str, out: Path | None, for
     if find is None:
         raise LimrankError(
             f"{collection.name} does not say which documents are to be ranked, as followir/... does; build an index: "
-            f"limrank index {collection.name} lucene"
+            "limrank index DATASET lucene"
         )
     if k < 1:
         raise LimrankError(f"k={k}: at least one document per query is needed")

@@ -174,7 +174,7 @@ def test_every_command_of_a_plan_is_one_that_limrank_takes(name, tmp_path, monke
     assert limrank_in_process(["benchmark", name, "--dry-run", "--max-failed", "3", "--model", *models]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line and not line.startswith("# ")]
     assert sum(" --model " in line for line in lines) >= len(models)
-    assert lines[-1].startswith("limrank compare ") or name == "stdlib"
+    assert lines[-1].startswith("limrank compare ")
     app = application()
     for line in lines:
         program, *words = shlex.split(line)
@@ -242,4 +242,4 @@ def test_a_datasets_own_candidates_become_a_run_with_a_manifest(monkeypatch, tmp
 
 def test_a_dataset_without_candidates_says_what_to_do(limrank):
     done = limrank("retrieve", "candidates", "data/cats", code=1)
-    assert "limrank index data/cats lucene" in done.stderr
+    assert "limrank index DATASET lucene" in done.stderr
