@@ -159,12 +159,10 @@ def _show_plan(
         print(f"limrank {shlex.join(command)}")
     if costs:
         print(
-            f"\n# What the reranks take; hours of a device that reads {READS:,} and writes {WRITES:,} tokens a second,"
+            f"\n# What the reranks take; hours at {READS:,} tokens read and {WRITES:,} written a second, as vLLM (--llm vllm)"
+            "\n# does about on an H100 with a model of 7 billion parameters. Depths of one model share their answers:"
+            "\n# together they cost what the deepest does, where a document is asked about by itself."
         )
-        print(
-            "# as vLLM does about on an H100 with a model of 7 billion parameters (--llm vllm). Depths of one model share"
-        )
-        print("# their answers: together they cost what the deepest does, where a document is asked about by itself.")
         if any("assumed" in cost for cost in costs):
             print(
                 f"# Where lengths are assumed, a query has {chosen.query_characters:,} characters and a document "
