@@ -159,9 +159,9 @@ def _show_plan(
         print(f"limrank {shlex.join(command)}")
     if costs:
         print(
-            f"\n# What the reranks take; hours at {READS:,} tokens read and {WRITES:,} written a second, as vLLM (--llm vllm)"
-            "\n# does about on an H100 with a model of 7 billion parameters. Depths of one model share their answers:"
-            "\n# together they cost what the deepest does, where a document is asked about by itself."
+            f"\n# What the reranks take; hours at {READS:,} tokens read and {WRITES:,} written a second, as vLLM"
+            "\n# (--llm vllm) does about on an H100 with a model of 7 billion parameters. Depths of one model share"
+            "\n# their answers: together they cost what the deepest does, where a document is asked about by itself."
         )
         if any("assumed" in cost for cost in costs):
             print(
