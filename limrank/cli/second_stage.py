@@ -13,7 +13,7 @@ from limrank.cli._files import dataset_input, finished, run_place, save_run
 from limrank.cli._stages import Stage, stages_of, tell
 from limrank.cli._terminal import emit_json, note, track
 from limrank.errors import LimrankError
-from limrank.manifest import Manifest, file_input
+from limrank.manifest import Manifest, file_input, path_of
 from limrank.records import Status
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def rerank(
     from limrank.datasets import open_dataset
     from limrank.run import Run, name_of
 
+    if max_failed < 0:
+        raise LimrankError(f"--max-failed {max_failed}: expected 0 or more")
     stages = stages_of(model=model, method=method, llm=llm, prompt=prompt, mix=mix, depth=depth, then=then or ())
     tell(stages)
     collection = open_dataset(dataset)
@@ -115,11 +117,13 @@ def _opened(stages: Sequence[Stage], places: Sequence[Path], cache: Path | None)
     for stage, place in zip(stages, places):
         if stage.llm and stage.llm not in llms:
             llms[stage.llm] = open_llm(stage.llm)
-        calls = place.with_name(place.name + ".calls.jsonl")
-        opened.append(
-            open_reranker(stage.method, llm=llms.get(stage.llm), prompt=stage.prompt, calls=calls, cache=cache)
-        )
+        llm = llms.get(stage.llm)
+        opened.append(open_reranker(stage.method, llm=llm, prompt=stage.prompt, calls=_calls(place), cache=cache))
     return opened
+
+
+def _calls(place: Path) -> Path:
+    return place.with_name(place.name + ".calls.jsonl")
 
 
 def _rerank(
@@ -133,13 +137,15 @@ def _rerank(
     started = time.monotonic()
     parameters = {"method": describe(stage.method, reranker, prompt=stage.prompt), "depth": stage.depth}
     inputs = {"run": file_input(run), "dataset": dataset_input(collection)}
+    # A kill between the run and its manifest leaves a run whose answers say whose it is.
+    unfinished = _calls(place).exists() and not path_of(place).exists()
+    force = force or unfinished
     there = finished(place, command="rerank", parameters=parameters, inputs=inputs, force=force)
     if there and unusable(Manifest.read(place).counts) <= max_failed:
         note(f"{place}: already there, made from the same run in the same way; --force makes it again")
         return None
     reranked = put_in_order(Run.read(run), collection, reranker, depth=stage.depth, track=track)
-    version = getattr(getattr(reranker, "llm", None), "version", "")
-    told = {"model_version": version} if version else {}
+    told = getattr(getattr(reranker, "llm", None), "facts", {})
     _save(reranked, place, parameters=parameters, inputs=inputs, started=started, told=told)
     return reranked
 
@@ -158,7 +164,7 @@ def _save(
     run = reranked.run.renamed(name_of(place))
     counts = {**reranked.counts, **told}
     save_run(run, place, command="rerank", parameters=parameters, inputs=inputs, started=started, counts=counts)
-    note(f"answers: {place}.calls.jsonl")
+    note(f"answers: {_calls(place)}")
 
 
 def _summary(place: Path, *, as_json: bool) -> None:

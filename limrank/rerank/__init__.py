@@ -66,7 +66,10 @@ class Reranked:
 
         Raises:
             TooManyFailed: The message counts them; of documents it names the first.
+            LimrankError: `max_failed` is below 0.
         """
+        if max_failed < 0:
+            raise LimrankError(f"max_failed={max_failed}: expected 0 or more")
         missing, lost = self.counts["without_verdict"], unusable(self.counts)
         if missing > max_failed:
             query_id, doc_id, error = self.failures[0]

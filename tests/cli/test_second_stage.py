@@ -130,6 +130,35 @@ def test_stages_without_a_language_model_leave_it_to_the_others(limrank: Limrank
     assert "asks no language model" in limrank("rerank", RUN, "pets", *stages[:4])[2]
 
 
+def test_a_rerank_killed_before_its_manifest_goes_on(limrank: Limrank) -> None:
+    command = ["rerank", RUN, "pets", "--method", "pointwise", "--llm", "fake:hash", "--out", "k.trec"]
+    assert limrank(*command)[0] == 0
+    whole = Path("k.trec").read_bytes()
+    Path("k.trec.manifest.json").unlink()
+    code, out, _ = limrank(*command)
+    assert code == 0 and "0 failed, reused 24," in out and Path("k.trec").read_bytes() == whole
+    # A run without answers beside it is somebody else's.
+    Path("k.trec.manifest.json").unlink()
+    Path("k.trec.calls.jsonl").unlink()
+    code, _, err = limrank(*command)
+    assert code == 1 and "has no manifest" in err
+
+
+def test_a_negative_number_of_failures_is_refused_before_the_work(limrank: Limrank) -> None:
+    code, _, err = limrank("rerank", RUN, "pets", "--llm", "fake:hash", "--max-failed", "-1", "--out", "k.trec")
+    assert code == 1 and "--max-failed -1: expected 0 or more" in err and not Path("k.trec").exists()
+
+
+def test_a_later_stage_asks_the_same_language_model_where_it_names_none(limrank: Limrank) -> None:
+    later = ["--then", "pointwise depth=3", "--then", "setwise depth=2 llm='fake:hash seed=7'", "--out", "c.trec"]
+    assert limrank(*CASCADE[:-1], *later)[0] == 0
+    asked = [
+        json.loads(Path(f"c.{stage}trec.manifest.json").read_text())["parameters"]["method"]["model"]
+        for stage in ("stage1.", "stage2.", "")
+    ]
+    assert asked == ["fake:hash seed=0", "fake:hash seed=0", "fake:hash seed=7"]
+
+
 @pytest.mark.parametrize("first", [["--method", "pointwise"], ["--model", "rank1-7b"], ["--method", "setwise"]])
 def test_a_mix_is_refused_where_a_method_has_none(limrank: Limrank, first: list[str]) -> None:
     code, _, err = limrank("rerank", RUN, "pets", *first, "--mix", "0.1", "--llm", "fake:hash", "--out", "c.trec")
