@@ -22,6 +22,7 @@ TEXT = ("text", "contents")
 QUERY_TEXT = ("text", "query")
 # A first column that says so is a header.
 HEADERS = {b"query-id", b"corpus-id", b"doc-id", *(key.encode() for key in (*DOC_ID, *QUERY_ID))}
+SURROGATE = re.compile("[\ud800-\udfff]")
 # An id that is the first thing in its line is read without parsing the rest, which is most of the work.
 FIRST_ID = re.compile(rb'\s*\{\s*"(?:_id|id|doc_id|docid|docno)"\s*:\s*(?:"([^"\\]+)"|(0|-?[1-9]\d*))\s*[,}]')
 
@@ -119,17 +120,32 @@ def id_in(record: dict[str, Any], keys: tuple[str, ...], path: Path, number: int
     value = record[key]
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         raise BadFile(f"{path}:{number}: {key} is {value!r}; an id is text or a whole number")
+    if well_formed(str(value)) != str(value):
+        raise BadFile(f"{path}:{number}: {key} is {value!r}, which has half of a character in it; correct the id")
     return str(value)
 
 
 def text_in(record: dict[str, Any], keys: tuple[str, ...], path: Path, number: int) -> str:
-    """The record's text; it may be empty but not missing."""
+    """The record's text, `well_formed`; it may be empty but not missing."""
     key = next((key for key in keys if key in record), None)
     if key is None:
         raise BadFile(f"{path}:{number}: no {' or '.join(keys)}, only {', '.join(record) or 'an empty object'}")
     if not isinstance(record[key], str):
         raise BadFile(f"{path}:{number}: {key} is {json.dumps(record[key])[:60]}; text was expected")
-    return str(record[key])
+    return well_formed(record[key])
+
+
+def well_formed(text: str) -> str:
+    r"""The text with U+FFFD for every half of a surrogate pair: JSON may hold one ("\ud83d" cut from its other half).
+
+    Nothing else can: no file, no tokenizer and no server takes such a text.
+    """
+    try:
+        # Ten times faster than to search.
+        text.encode()
+    except UnicodeEncodeError:
+        return SURROGATE.sub("\ufffd", text)
+    return text
 
 
 def optional(record: dict[str, Any], key: str, path: Path, number: int) -> str:

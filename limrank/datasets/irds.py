@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from limrank import plugins
+from limrank.datasets._lines import well_formed
 from limrank.errors import LimrankError, Mismatch, Unknown
 from limrank.extras import require
 from limrank.qrels import Qrels
@@ -169,19 +170,19 @@ def document_of(record: Any, *, where: str) -> Document:
     if "title" not in record._fields:
         return Document(str(record.doc_id), text)
     # default_text() begins with the title and one blank or line end, even where the title is empty or None.
-    if hasattr(record, "default_text") and text.startswith(str(record.title)):
-        text = re.sub(r"\A\s", "", text[len(str(record.title)) :])
-    return Document(str(record.doc_id), text, record.title or "")
+    if hasattr(record, "default_text") and text.startswith(title := well_formed(str(record.title))):
+        text = re.sub(r"\A\s", "", text[len(title) :])
+    return Document(str(record.doc_id), text, well_formed(record.title or ""))
 
 
 def text_of(record: Any, *, where: str) -> str:
     """The text of a document (with its title, if any) or query: default_text(), else the fields that are text."""
     if hasattr(record, "default_text"):
-        return str(record.default_text())
+        return well_formed(str(record.default_text()))
     texts = [value for field, value in zip(record._fields, record) if field in TEXT_FIELDS and value]
     if not TEXT_FIELDS & set(record._fields):
         raise Mismatch(f"{where} has no text in it, only {', '.join(record._fields)}")
-    return "\n".join(map(str, texts))
+    return well_formed("\n".join(map(str, texts)))
 
 
 def unique(source: Any, *, where: str) -> dict[str, dict[str, int]]:

@@ -203,6 +203,22 @@ def test_a_wrong_line_is_named_with_file_and_line(tmp_path: Path, line: str, mes
     assert message in str(caught.value)
 
 
+def test_half_of_a_character_is_replaced_in_texts_and_refused_in_ids(beir: Path) -> None:
+    lines = [
+        '{"_id": "h", "title": "\\udc00", "text": "cut \\ud83d off, \\ud83d\\ude00 not"}',
+        '{"_id": "\\ud800", "text": ""}',
+    ]
+    (beir / "corpus.jsonl").write_text(lines[0] + "\n")
+    (beir / "queries.jsonl").write_text('{"_id": "1", "text": "\\ud800"}\n')
+    expected = Document("h", "cut \ufffd off, \U0001f600 not", "\ufffd")
+    assert list(open_dataset(str(beir)).documents()) == [expected]
+    assert open_dataset(str(beir)).lookup(["h"]) == {"h": expected}
+    assert [query.text for query in open_dataset(str(beir)).queries()] == ["\ufffd"]
+    (beir / "corpus.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(BadFile, match=r"corpus.jsonl:2: _id is '.ud800', which has half of a character in it"):
+        list(open_dataset(str(beir)).documents())
+
+
 def test_lookup_names_the_line_it_cannot_read(tmp_path: Path) -> None:
     path = write(tmp_path / "corpus.jsonl", '{"_id": "ok", "text": ""}\n\n{"_id": "x", "text": \n')
     with pytest.raises(BadFile, match=r"corpus\.jsonl:3: not JSON"):
