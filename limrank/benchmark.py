@@ -1,8 +1,7 @@
 """Run a benchmark: its systems by limrank's own commands, their scores, and which published numbers are reproduced.
 
 Every command runs in a process of its own, so that a plan can be read, typed and taken up again, and a task that fails
-takes nothing down. All values are in points (0.2751 is 27.51), as papers print them. Knows nothing of tables and
-terminals.
+takes nothing down. Values are in points (0.2751 is 27.51), as in papers. Knows nothing of tables and terminals.
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from limrank import published
-from limrank._benchmarks import MEAN, Benchmark, Condition, Row, Task, load, names, parse, rows_of
+from limrank._benchmark_files import load, names, parse, rows_of
+from limrank._benchmarks import MEAN, Benchmark, Condition, Row, Task
 from limrank.errors import BadFile, LimrankError, Unknown
 
 if TYPE_CHECKING:
