@@ -17,11 +17,9 @@ from typing import Any
 
 from limrank.errors import LimrankError
 from limrank.extras import require
+from limrank.llm._tokens import LEAST
 from limrank.llm._weights import find, quiet
 from limrank.rerank._scored import Outcome, Scored
-
-# Fewer tokens of a passage than this, where it has more, are no passage to be judged.
-LEAST = 16
 
 
 def load(
