@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gzip
 import hashlib
+import itertools
 import json
 import os
 import tempfile
@@ -43,8 +45,13 @@ def open_lines(path: Path) -> Iterator[IO[bytes]]:
             raise BadFile(f"{path}: is cut off or not gzip ({error})") from error
 
 
+def lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of an opened file, the first one without the byte-order mark that some editors put there."""
+    return itertools.chain([file.readline().removeprefix(codecs.BOM_UTF8)], file)
+
+
 def read_text(path: Path) -> str:
-    """The whole file as UTF-8 text.
+    """The whole file as UTF-8 text, without a byte-order mark.
 
     Raises:
         BadFile: No such file, or not UTF-8; the message names the byte.
@@ -52,7 +59,7 @@ def read_text(path: Path) -> str:
     with open_lines(path) as file:
         content = file.read()
     try:
-        return content.decode("utf-8")
+        return content.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         raise BadFile(f"{path}: not UTF-8 at byte {error.start}; convert it first") from error
 

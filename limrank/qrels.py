@@ -12,11 +12,13 @@ from numbers import Integral
 from pathlib import Path
 
 from limrank.errors import BadFile, BadRecord
-from limrank.files import atomic_write, open_lines
+from limrank.files import atomic_write, lines, open_lines
 from limrank.run import check_columns, decode_id, encode_id, name_of
 
 # Relevance levels are integers; "1.0" is one as well, "0.5" is not and trec_eval would read it as 0.
 RELEVANCE = re.compile(rb"[+-]?\d+(\.0*)?\Z")
+# trec_eval's own code reads a longer number as something else.
+MOST = 2**31 - 1
 BEIR_HEADER = (b"query-id", b"query_id", b"qid")
 
 
@@ -27,7 +29,7 @@ class Qrels(Mapping[str, Mapping[str, int]]):
         """Judgments that are copied.
 
         Raises:
-            BadRecord: A relevance is not an integer.
+            BadRecord: A relevance is not an integer, or one that trec_eval cannot hold.
         """
         self.name = name
         self._judgments: dict[str, dict[str, int]] = {}
@@ -36,6 +38,11 @@ class Qrels(Mapping[str, Mapping[str, int]]):
                 if not isinstance(relevance, Integral) or isinstance(relevance, bool):
                     raise BadRecord(
                         f"{name}: query {query_id!r}, document {doc_id!r}: relevance {relevance!r} is not an integer"
+                    )
+                if abs(relevance) > MOST:
+                    raise BadRecord(
+                        f"{name}: query {query_id!r}, document {doc_id!r}: relevance {relevance} is beyond what "
+                        f"trec_eval can hold, {MOST}"
                     )
             self._judgments[query_id] = {doc_id: int(relevance) for doc_id, relevance in by_doc.items()}
 
@@ -53,7 +60,7 @@ class Qrels(Mapping[str, Mapping[str, int]]):
         judgments: dict[str, dict[str, int]] = {}
         with open_lines(path) as file:
             beir = False
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(lines(file), 1):
                 if not line.strip():
                     continue
                 if number == 1 and line.split(b"\t")[0].strip() in BEIR_HEADER:
@@ -67,6 +74,8 @@ class Qrels(Mapping[str, Mapping[str, int]]):
                     raise BadFile(f"{path}:{number}: relevance {level.decode(errors='replace')!r} is not an integer")
                 by_doc = judgments.setdefault(query_id, {})
                 relevance = int(level.partition(b".")[0])
+                if abs(relevance) > MOST:
+                    raise BadFile(f"{path}:{number}: relevance {relevance} is beyond what trec_eval can hold, {MOST}")
                 if by_doc.setdefault(doc_id, relevance) != relevance:
                     raise BadFile(
                         f"{path}:{number}: query {query_id!r} judges document {doc_id!r} as {relevance}, "

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limrank.errors import BadFile, BadRecord
-from limrank.files import atomic_write, open_lines
+from limrank.files import atomic_write, lines, open_lines
 from limrank.records import ScoredDoc
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ SPACE = "(?:20|09|0A|0B|0C|0D)"
 ENCODE = re.compile(rf"[ \t\n\r\v\f]|%(?=(?:25)*{SPACE})")
 DECODE = re.compile(rf"%({SPACE}|25(?=(?:25)*{SPACE}))")
 FLOAT32_MAX = 3.4028235e38
+# What the column of a rank may be made of.
+NUMBER = b"0123456789.+-"
 
 
 def encode_id(doc_id: str) -> str:
@@ -90,7 +92,10 @@ class Run(Mapping[str, Sequence[ScoredDoc]]):
         run = cls({}, name=name or name_of(path))
         columns: dict[str, tuple[list[str], list[float]]] = {}
         try:
-            for query, docs, scores in _blocks(path):
+            for query, docs, ranks, scores in _blocks(path):
+                # Ranks are not used; but a word there is a document id with a bare space in a line without a tag.
+                if b"".join(ranks).translate(None, NUMBER) or b"_" in b"".join(scores):
+                    raise ValueError
                 known_docs, known_scores = columns.setdefault(query.decode(), ([], []))
                 known_docs += map(decode_id, b"\n".join(docs).decode().split("\n"))
                 known_scores += map(float, scores)
@@ -111,11 +116,11 @@ class Run(Mapping[str, Sequence[ScoredDoc]]):
             for query_id, docs in self._docs.items():
                 columns = map(encode_id, docs) if ENCODE.search("".join(docs)) else docs
                 scores = self._scores[query_id].astype(str)
-                lines = [
+                written = [
                     f"{query_id} Q0 {doc} {rank} {score} {tag}\n"
                     for rank, (doc, score) in enumerate(zip(columns, scores), 1)
                 ]
-                file.write("".join(lines).encode())
+                file.write("".join(written).encode())
 
     def top(self, k: int) -> Run:
         """The same run cut at the first k documents of every query."""
@@ -218,16 +223,17 @@ def name_of(path: Path) -> str:
     return re.sub(r"(\.(trec|run|txt|res))?(\.gz)?$", "", path.name)
 
 
-def _blocks(path: Path) -> Iterator[tuple[bytes, list[bytes], list[bytes]]]:
-    """Query id, document ids and scores of every stretch of lines with the same query.
+def _blocks(path: Path) -> Iterator[tuple[bytes, list[bytes], list[bytes], list[bytes]]]:
+    """Query id, document ids, ranks and scores of every stretch of lines with the same query.
 
     Columns are converted by the stretch, not by the line: that makes reading a third faster.
     """
     query: bytes | None = None
     docs: list[bytes] = []
+    ranks: list[bytes] = []
     scores: list[bytes] = []
     with open_lines(path) as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(lines(file), 1):
             fields = line.split()
             if len(fields) != 6:
                 if not fields:
@@ -235,12 +241,13 @@ def _blocks(path: Path) -> Iterator[tuple[bytes, list[bytes], list[bytes]]]:
                 fields = _columns(line, path, number)
             if fields[0] != query:
                 if query is not None:
-                    yield query, docs, scores
-                query, docs, scores = fields[0], [], []
+                    yield query, docs, ranks, scores
+                query, docs, ranks, scores = fields[0], [], [], []
             docs.append(fields[2])
+            ranks.append(fields[3])
             scores.append(fields[4])
     if query is not None:
-        yield query, docs, scores
+        yield query, docs, ranks, scores
 
 
 def _columns(line: bytes, path: Path, number: int) -> list[bytes]:
@@ -254,15 +261,20 @@ def _first_bad_line(path: Path) -> str:
     """What is wrong with the first line that cannot be part of a run, found by reading the file again, slowly."""
     seen: set[tuple[str, str]] = set()
     with open_lines(path) as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(lines(file), 1):
             if not line.strip():
                 continue
             try:
-                query_id, _, doc_id, _, score, _ = (column.decode() for column in _columns(line, path, number))
+                query_id, _, doc_id, rank, score, _ = (column.decode() for column in _columns(line, path, number))
             except UnicodeDecodeError:
                 return f"{path}:{number}: not UTF-8; convert the file first"
+            if rank.encode().translate(None, NUMBER):
+                return (
+                    f"{path}:{number}: rank {rank!r} is not a number; a run line is: query_id Q0 doc_id rank score "
+                    "tag, and none of them may be left out"
+                )
             try:
-                value = float(score)
+                value = float(score.replace("_", "x"))
             except ValueError:
                 return f"{path}:{number}: score {score!r} is not a number"
             if not abs(value) <= FLOAT32_MAX:

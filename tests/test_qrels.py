@@ -85,6 +85,23 @@ def test_a_bad_line_is_named(tmp_path, text, message):
     assert message in str(error.value)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_query(tmp_path):
+    path = tmp_path / "x.qrels"
+    path.write_bytes(b"\xef\xbb\xbfq1 0 d1 1\nq1 0 d2 1\n")
+    assert dict(Qrels.read(path)) == {"q1": {"d1": 1, "d2": 1}}
+    path.write_bytes(b"\xef\xbb\xbfquery-id\tcorpus-id\tscore\nq1\td1\t1\n")
+    assert dict(Qrels.read(path)) == {"q1": {"d1": 1}}
+
+
+def test_a_relevance_beyond_trec_evals_integers_is_refused(tmp_path):
+    path = tmp_path / "x.qrels"
+    path.write_text("q1 0 d1 2147483647\nq1 0 d2 99999999999\n")
+    with pytest.raises(BadFile, match=r"x\.qrels:2: relevance 99999999999 is beyond what trec_eval can hold"):
+        Qrels.read(path)
+    with pytest.raises(BadRecord, match="'d1': relevance -2147483648 is beyond"):
+        Qrels({"q1": {"d1": -(2**31)}})
+
+
 def test_bytes_that_are_not_UTF_8_are_named(tmp_path):
     (tmp_path / "x.qrels").write_bytes(b"q 0 d 1\nq 0 \xff 1\n")
     with pytest.raises(BadFile, match="x.qrels:2: .*utf-8"):

@@ -129,6 +129,31 @@ def test_ids_with_spaces_are_read_bare_or_encoded(tmp_path):
     ).read_text() == "q Q0 Memory%20Management_2_0.txt 1 2.0 x\nq Q0 Memory%20Use.txt 2 1.0 x\n"
 
 
+def test_a_rank_that_is_a_word_is_a_document_id_with_a_space_and_refused(tmp_path):
+    path = tmp_path / "x.trec"
+    # Without a tag, "My Doc" would be read as document My at rank Doc with score 1.
+    path.write_text("q1 Q0 a 1 3 t\nq1 Q0 My Doc 1 2.5\n")
+    with pytest.raises(BadFile, match=r"x\.trec:2: rank 'Doc' is not a number; a run line is: query_id Q0 doc_id rank"):
+        Run.read(path)
+    path.write_text("q1 Q0 My Doc 1 2.5 t\nq1 Q0 b -1 2 t\nq1 Q0 c 3.0 1 t\nq1 Q0 d 0 0.5 t\n")
+    assert Run.read(path).doc_ids("q1") == ["My Doc", "b", "c", "d"]
+
+
+def test_a_score_with_an_underscore_is_no_number(tmp_path):
+    path = tmp_path / "x.trec"
+    path.write_text("q1 Q0 a 1 1_0 t\n")
+    with pytest.raises(BadFile, match=r"x\.trec:1: score '1_0' is not a number"):
+        Run.read(path)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_byte_order_mark_is_no_part_of_the_first_query(tmp_path, suffix):
+    path = tmp_path / f"x.trec{suffix}"
+    with (gzip.open if suffix else open)(path, "wb") as file:
+        file.write(b"\xef\xbb\xbfq1 Q0 a 1 2 t\nq1 Q0 b 2 1 t\n")
+    assert {query_id: list(run) for query_id, run in Run.read(path).items()} == {"q1": [("a", 2.0), ("b", 1.0)]}
+
+
 def test_columns_end_at_ASCII_white_space_only(tmp_path):
     # trec_eval knows no other; str.split would split at the no-break space and the line separator.
     (tmp_path / "x.trec").write_bytes("q\u00a01 Q0\td\u20282  1 1 t\r\n".encode())
