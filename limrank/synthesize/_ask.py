@@ -19,6 +19,7 @@ from limrank.synthesize.examples import Example, Outcome
 T = TypeVar("T")
 J = TypeVar("J")
 AGAIN = "\n\nYour last answer to this could not be used: {why}. Answer again, exactly in the form that was asked for."
+CUT_OFF = "it was too long and was cut off"
 THOUGHT = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
 FENCE = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
 
@@ -28,10 +29,17 @@ class Malformed(ValueError):
 
 
 class Trouble(NamedTuple):
-    """Why there is no value."""
+    """Why there is no value.
+
+    Attributes:
+        reason: Whose fault it is: the server's, or the model's.
+        detail: What was wrong.
+        told: The same for the model, where it can be told: words of ours, never a backend's, which may hold anything.
+    """
 
     reason: Literal["failed", "malformed"]
     detail: str
+    told: str = "it could not be read"
 
 
 def asked(questions: Sequence[tuple[Request, Callable[[str], T]]], *, retries: int = 1) -> Asking[list[T | Trouble]]:
@@ -45,7 +53,7 @@ def asked(questions: Sequence[tuple[Request, Callable[[str], T]]], *, retries: i
             request, reader = questions[place]
             found[place] = value = _read(response, reader)
             if isinstance(value, Trouble) and value.reason == "malformed":
-                again[place] = _repeated(request, value.detail, attempt + 1)
+                again[place] = _repeated(request, value.told, attempt + 1)
         requests = again
         if not again:
             break
@@ -125,18 +133,15 @@ def _read(response: Response, reader: Callable[[str], T]) -> T | Trouble:
         reason: Literal["failed", "malformed"] = "failed" if response.status == "failed" else "malformed"
         return Trouble(reason, response.error or response.status)
     if response.finish_reason == "length":
-        return Trouble("malformed", "it was too long and was cut off")
+        return Trouble("malformed", CUT_OFF, CUT_OFF)
     try:
         return reader(response.text)
     except Malformed as error:
-        return Trouble("malformed", str(error))
+        return Trouble("malformed", str(error), str(error))
 
 
 def _repeated(request: Request, why: str, attempt: int) -> Request:
     """The same question with a word about the first answer, and another seed."""
     *messages, last = request.messages
-    # A backend's error may hold anything, so that it is not trusted.
-    before, after = AGAIN.split("{why}")
-    said = (Part(before, trusted=True), Part(why, trusted=False), Part(after, trusted=True))
-    messages = [*messages, last._replace(parts=(*last.parts, *said))]
+    messages = [*messages, last._replace(parts=(*last.parts, Part(AGAIN.format(why=why), trusted=True)))]
     return request._replace(messages=tuple(messages), seed=request.seed + attempt)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from limrank.errors import BadFile, Unknown
 from limrank.files import json_lines
+from limrank.manifest import file_input
 
 SHIPPED = Path(__file__).with_name("personas.jsonl")
 
@@ -20,6 +21,11 @@ class Persona(NamedTuple):
 
     text: str
     domain: str = ""
+
+
+def shipped() -> dict[str, str]:
+    """The shipped file as an input in manifests, which do not say where limrank is installed."""
+    return file_input(SHIPPED) | {"path": f"limrank/synthesize/{SHIPPED.name}"}
 
 
 def read(path: Path | None = None, *, domains: Collection[str] = ()) -> list[Persona]:

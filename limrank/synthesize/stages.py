@@ -75,7 +75,7 @@ def of_queries(
     return Stage(
         "synthesize queries",
         {"count": count, "mix": asdict(mix), "domains": list(domains), "teacher": teacher.name, **_prompts(words)},
-        {"seeds": identity, "personas": file_input(people or personas.SHIPPED)},
+        {"seeds": identity, "personas": file_input(people) if people else personas.shipped()},
         lambda llm, _: queries.queries(llm, iter(wanted), words, seed=mix.seed),
         teacher,
         count,
