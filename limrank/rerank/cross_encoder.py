@@ -67,6 +67,9 @@ def load(
             raise LimrankError(f"{model} gives {made.num_labels} numbers for a passage; a cross-encoder gives one")
         if not getattr(made.tokenizer, "is_fast", False):
             raise LimrankError(f"{model} has a slow tokenizer, which cannot say where a passage is to be cut")
+        if made.tokenizer.chat_template is None:
+            # A passage that says [SEP] would end itself, and what follows would be a third text.
+            made.tokenizer.split_special_tokens = True
         return made
 
     def score(query: str, texts: Sequence[str]) -> Sequence[Outcome]:
@@ -80,7 +83,7 @@ def load(
             for text, shown in zip(texts, fitted)
         ]
 
-    identity = f"{weights.name} max_length={max_length}, of the passage alone"
+    identity = f"{weights.name} max_length={max_length}, of the passage alone, text is text"
     return Scored("cross_encoder", identity, score, calls=calls, mix=mix)
 
 

@@ -83,3 +83,9 @@ def test_max_length_is_of_query_and_passage_together(model: Path) -> None:
     [short] = asked(reranker, "why", "cat " * 30).documents
     assert reranker.counts["truncated"] == 1
     assert short.score == scores(model, "why", "cat " * 20)["d0"]
+
+
+def test_text_that_looks_like_a_separator_is_only_text(model: Path) -> None:
+    """Here its three pieces are unknown words."""
+    assert scores(model, "why", "cat [SEP] dog") == scores(model, "why", "cat [ SEP ] dog")
+    assert scores(model, "why [CLS]", "cat") == scores(model, "why [ CLS ]", "cat")
