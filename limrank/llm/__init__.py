@@ -68,7 +68,7 @@ def recorded_answers(calls: Path, query_id: str) -> list[tuple[tuple[str, ...], 
     from limrank.llm._calls import entries
     from limrank.llm._recorded import response_of
 
-    latest = {entry["key"]: entry for entry in entries(calls, query_id)}
+    latest = {(entry["key"], *entry.get("doc_ids", ())): entry for entry in entries(calls, query_id)}
     return [(tuple(entry.get("doc_ids", ())), response_of(entry)) for entry in latest.values() if "scores" not in entry]
 
 
@@ -77,11 +77,12 @@ def recorded_by_query(calls: Path) -> dict[str, list[tuple[tuple[str, ...], Resp
     from limrank.llm._calls import entries
     from limrank.llm._recorded import response_of
 
-    latest: dict[str, tuple[str, tuple[str, ...], Response]] = {}
+    latest: dict[tuple[str, ...], tuple[str, tuple[str, ...], Response]] = {}
     for entry in entries(calls):
         if "scores" not in entry:
             answer = response_of(entry)._replace(token_ids=())
-            latest[entry["key"]] = (str(entry.get("query_id", "")), tuple(entry.get("doc_ids", ())), answer)
+            query_id, doc_ids = str(entry.get("query_id", "")), tuple(entry.get("doc_ids", ()))
+            latest[(entry["key"], query_id, *doc_ids)] = (query_id, doc_ids, answer)
     found: dict[str, list[tuple[tuple[str, ...], Response]]] = {}
     for query_id, doc_ids, answer in latest.values():
         found.setdefault(query_id, []).append((doc_ids, answer))

@@ -1,7 +1,8 @@
 """The calls file: answers by key, appended delivery by delivery, so that a killed run asks for nothing twice.
 
-One JSON line is one answer; `more` counts the lines of the same delivery that follow. A delivery is whole when its
-line with `more` 0 is there; a torn one at the end of the file is cut off, so that it is asked for again as one batch.
+One JSON line is one answer, or the same answer for another document (`also`); `more` counts the lines of the same
+delivery that follow. A delivery is whole when its line with `more` 0 is there; a torn one at the end of the file is cut
+off, so that it is asked for again as one batch.
 Knows nothing of what the answers mean.
 """
 
@@ -47,6 +48,7 @@ class Calls:
         self._lock()
         self._lines = open(path, "rb")  # noqa: SIM115
         self._offsets: dict[bytes, int] = {}
+        self._also: set[bytes] = set()
         self._end = self._scan()
         self._file.truncate(self._end)
         self._synced = time.monotonic()
@@ -70,7 +72,7 @@ class Calls:
         for more, entry in zip(reversed(range(len(entries))), entries):
             record = {"key": entry.key.hex(), **entry.fields, "more": more}
             line = json.dumps(record, allow_nan=False, separators=(",", ":")).encode() + b"\n"
-            if entry.fields.get("status", "ok") in USABLE:
+            if entry.fields.get("status", "ok") in USABLE and not entry.fields.get("also"):
                 self._offsets[entry.key] = offset
             offset += len(line)
             written.append(line)
@@ -81,6 +83,13 @@ class Calls:
         self._end = offset
         if time.monotonic() - self._synced > SECONDS_BETWEEN_SYNCS:
             self.sync()
+
+    def also(self, entry: Entry) -> None:
+        """Store, once, an answer that is there under its key already, for others who asked the same."""
+        who = digest(entry.key.hex(), entry.fields.get("query_id"), entry.fields.get("doc_ids"))
+        if who not in self._also:
+            self._also.add(who)
+            self.append([Entry(entry.key, {**entry.fields, "also": True})])
 
     def sync(self) -> None:
         """Have the operating system put on the disk what was appended."""
@@ -103,7 +112,8 @@ class Calls:
             except BlockingIOError:
                 self._file.close()
                 raise LimrankError(
-                    f"{self.path}: is in use by another rerank; wait for it, or choose another --out"
+                    f"{self.path}: is in use by another rerank; wait for it, or choose another --out "
+                    "(another --cache, where it lies there)"
                 ) from None
 
     def _scan(self) -> int:
@@ -123,7 +133,10 @@ class Calls:
                 except (ValueError, TypeError, KeyError):
                     broken = number
                     continue
-                pending[key] = offset if record.get("status", "ok") in USABLE else None
+                if record.get("also"):
+                    self._also.add(digest(record["key"], record.get("query_id"), record.get("doc_ids")))
+                else:
+                    pending[key] = offset if record.get("status", "ok") in USABLE else None
                 offset += len(line)
                 if more == 0:
                     self._offsets.update({key: place for key, place in pending.items() if place is not None})

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from limrank.errors import LimrankError
 from limrank.llm import LLM, Delivery, checked
-from limrank.llm._calls import Calls, Entry, key_of
+from limrank.llm._calls import USABLE, Calls, Entry, key_of
 from limrank.records import Request, Response
 
 
@@ -47,6 +47,12 @@ class Recorded:
         reused = self.own_counts["reused"] + behind.get("reused", 0)
         return {**self.own_counts, "asked": behind.get("asked", 0), "reused": reused}
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What is worth keeping beside the answers: who gave them, as far as that was found out."""
+        told: dict[str, str] = dict(getattr(self._llm, "facts", {}))
+        return told | ({"model_version": self.version} if self.version else {})
+
     def generate(self, feed: Iterator[Request | None]) -> Iterator[Delivery]:
         """As `LLM.generate`; a recorded answer is a delivery of its own. The file is open meanwhile, for nobody else.
 
@@ -61,10 +67,15 @@ class Recorded:
         with contextlib.closing(Calls(self._path)) as self._calls, contextlib.closing(exchange.deliveries()) as answers:
             yield from answers
 
-    def recall(self, key: bytes) -> Response | None:
-        """The recorded answer, if there is a usable one."""
+    def recall(self, key: bytes, request: Request) -> Response | None:
+        """The recorded answer, if there is a usable one; who else has use for it is written down, too."""
         fields = None if self._calls is None else self._calls.get(key)
-        return None if fields is None else response_of(fields)
+        if fields is None:
+            return None
+        response = response_of(fields)
+        if (fields.get("query_id"), fields.get("doc_ids")) != (request.query_id, list(request.doc_ids)):
+            self.note(key, request, response)
+        return response
 
     def check_version(self, response: Response) -> None:
         """Refuse answers of two versions in one run: one of them would be a change that nobody made.
@@ -79,6 +90,11 @@ class Recorded:
                 "by its full name"
             )
         self.version = self.version or response.version
+
+    def note(self, key: bytes, request: Request, response: Response) -> None:
+        """Write an answer down for documents that ask the same as others did, having the same text."""
+        if self._calls is not None and response.status in USABLE:
+            self._calls.also(Entry(key, fields_of(request, response)))
 
     def record(self, answers: list[tuple[bytes, Request, Response]]) -> None:
         """Put a delivery into the calls file."""
@@ -138,7 +154,7 @@ class _Exchange:
         if key in self.waiting:
             self.waiting[key].append((position, request))
             self.recorded.own_counts["reused"] += 1
-        elif (known := self.recorded.recall(key)) is not None:
+        elif (known := self.recorded.recall(key, request)) is not None:
             self.recorded.own_counts["reused"] += 1
             # Whether it is forced depends on the thought that this request knows of, not on who asked first.
             known = checked(request, known)
@@ -164,6 +180,8 @@ class _Exchange:
             for position, request in self.waiting.pop(key):
                 addressed.append((position, checked(request, response)))
                 self.count(addressed[-1][1], first=request is asked)
+                if request is not asked:
+                    self.recorded.note(key, request, response)
         return addressed
 
     def take_ready(self) -> Delivery:

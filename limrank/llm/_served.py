@@ -63,6 +63,12 @@ class Session:
         except (Unanswered, Unusable) as error:
             return Response(status="failed", error=str(error))
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """Where the model was asked, and whether labels came by id from the full distribution (vllm) or by text."""
+        known = {"servers": ",".join(sorted(endpoint.url for endpoint in self._endpoints.endpoints))}
+        return known | ({"dialect": "vllm" if self._style.vllm else "plain"} if self._style else {})
+
     async def close(self) -> None:
         """Close all connections."""
         await self._http.close()

@@ -94,13 +94,19 @@ class Tokens:
         """The request's prompt and choices, shortened to leave room for the choices, `max_tokens` and `reserve`.
 
         Raises:
+            LimrankError: What is kept for the answer leaves no room for any prompt.
             Unencodable: It does not fit even with `LEAST` tokens of each part at `cut`, or cannot be encoded safely.
         """
         segments = self.segments(request)
         after = request.after
         before = continued(request)
         choices = tuple(self.choice(segments, choice, before) for choice in request.choices)
-        room = max_length - request.max_tokens - request.reserve - max((len(ids) - 1 for ids in choices), default=0)
+        if (left := max_length - request.max_tokens - request.reserve) <= 0:
+            raise LimrankError(
+                f"the model takes {max_length} tokens, and {max_length - left} are to be kept for the answer, which "
+                "leaves none for the prompt; lower the budget, or let the model take more"
+            )
+        room = left - max((len(ids) - 1 for ids in choices), default=0)
         if after:
             ids, dropped = self._shortened(segments, after.truncated_tokens)
             ids += self._continued(after, request.bridge)

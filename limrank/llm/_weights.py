@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import importlib.util
 import io
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,9 +18,12 @@ from typing import Any, NamedTuple
 
 from limrank.errors import LimrankError, MissingExtra, Unknown
 from limrank.extras import require
-from limrank.files import cache_folder, sha256
+from limrank.files import cache_folder, sha256, write_text
 
 SMOLLM2 = "smollm2"
+# Bytes from which on a file's digest is worth keeping.
+LARGE = 64 * 2**20
+DIGEST = re.compile("[0-9a-f]{64}")
 # Kinds of files that decide what a model answers.
 DECISIVE = (".json", ".safetensors", ".bin", ".model", ".txt", ".jinja")
 
@@ -71,7 +75,7 @@ def dequantised(gguf: Path) -> Path:
     transformers = require("transformers")
     require("accelerate", needed_for="a GGUF file")
     require("gguf", needed_for="a GGUF file")
-    folder = cache_folder() / "gguf" / f"{gguf.stem}-{sha256(gguf)[:16]}-transformers-{transformers.__version__}"
+    folder = cache_folder() / "gguf" / f"{gguf.stem}-{_digest(gguf)[:16]}-transformers-{transformers.__version__}"
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -129,8 +133,25 @@ def _smollm2() -> Path:
     )
 
 
+def _digest(path: Path) -> str:
+    """The file's sha256; of a large one it is kept, since reading tens of gigabytes takes longer than all else."""
+    about = path.stat()
+    if about.st_size < LARGE:
+        return sha256(path)
+    seen = f"{path.resolve()}\n{about.st_size}\n{about.st_mtime_ns}\n{about.st_ino}"
+    kept = cache_folder() / "digests" / hashlib.sha256(seen.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    with contextlib.suppress(OSError):
+        if DIGEST.fullmatch(known := kept.read_text(encoding="ascii")):
+            return known
+    digest = sha256(path)
+    with contextlib.suppress(OSError):  # a cache that cannot be written to costs time only
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_text(kept, digest)
+    return digest
+
+
 def _of_gguf(path: Path) -> Weights:
-    return Weights(f"{path.stem}@{sha256(path)[:12]}", str(path), gguf=path)
+    return Weights(f"{path.stem}@{_digest(path)[:12]}", str(path), gguf=path)
 
 
 def _of_folder(folder: Path) -> Weights:
@@ -140,7 +161,7 @@ def _of_folder(folder: Path) -> Weights:
         raise Unknown(f"{folder}: has no config.json, so it is not a model")
     total = hashlib.sha256()
     for path in files:
-        total.update(f"{path.relative_to(folder)} {sha256(path)}\n".encode())
+        total.update(f"{path.relative_to(folder)} {_digest(path)}\n".encode())
     return Weights(f"{folder.resolve().name}@{total.hexdigest()[:12]}", str(folder))
 
 

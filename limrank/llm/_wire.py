@@ -26,7 +26,8 @@ Json = dict[str, Any]
 CONTROL = re.compile(
     r"<[|｜]|[|｜]>"
     r"|</?(?:think|thinking|reasoning|s|bos|eos|pad|unk|mask|sep|cls|tool_call|tool_response|tools|answer|image|video|audio)>"
-    r"|</?(?:start|end)_of_[a-z]+>|<(?:unused|extra_id_|reserved_)\d+>|<</?SYS>>"
+    r"|</?(?:start|end)_of_[a-z]+>|<(?:unused|extra_id_|reserved_|SPECIAL_)\d+>|<</?SYS>>|<[a-z]+:[a-z]+>|<(?:sop|eop)>"
+    r"|<fim_[a-z]+>|\[\||\|\]|\[e~\[|\]~!?b[\[\]]"
     r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|THINK|gMASK|sMASK|MASK|CLS|SEP|PAD"
     r"|UNK|BOS|EOS|PREFIX|SUFFIX|MIDDLE)\]",
     re.IGNORECASE,

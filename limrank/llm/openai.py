@@ -143,18 +143,24 @@ def load(
 
 
 class OpenAI:
-    """As `LLM`; made by `load`. Answers are deliveries of their own, in the order in which they come."""
+    """As `LLM`; made by `load`. Answers are deliveries of their own, in the order in which they come.
+
+    Attributes:
+        facts: For the record: the servers, and the dialect that they turned out to speak.
+    """
 
     def __init__(
         self, name: str, session: Callable[[], Session], tokens: Tokens | None, max_length: int, room: int
     ) -> None:
         """Ask up to `room` questions at a time, all in one session per `generate`."""
         self.name = name
+        self.facts: dict[str, str] = {}
         self._session, self._tokens, self._max_length, self._room = session, tokens, max_length, room
 
     def generate(self, feed: Iterator[Request | None]) -> Iterator[Delivery]:
         """As `LLM.generate`; stops its thread and closes its connections when it ends or is closed."""
-        with Background(self._session()) as background:
+        session = self._session()
+        with Background(session) as background:
             asked = 0
             ended = False
             waiting: dict[int, Request] = {}
@@ -173,6 +179,7 @@ class OpenAI:
                 if not waiting:
                     return
                 position, response = background.answers.get()
+                self.facts = session.facts
                 if isinstance(response, BaseException):
                     raise response
                 if position in untold:

@@ -99,8 +99,15 @@ def test_the_key_holds_everything_that_decides_an_answer_and_no_label() -> None:
         request._replace(seed=1),
         request._replace(cut=(1,)),
         request._replace(shared=1),
+        request._replace(reserve=1),
+        request._replace(schema="{}"),
         request._replace(after=Response(token_ids=(1,))),
         request._replace(after=Response(token_ids=(2,))),
+        request._replace(after=Response("a")),
+        request._replace(after=Response("a", truncated_tokens=1)),
+        request._replace(after=Response("a"), bridge="x"),
     ]
+    varied = {name for other in changed for name in Request._fields if getattr(other, name) != getattr(request, name)}
+    assert varied == {*Request._fields} - {"query_id", "doc_ids"}
     keys = [key, key_of("other", request)] + [key_of("m", other) for other in changed]
     assert len(set(keys)) == len(keys)

@@ -195,7 +195,7 @@ def test_two_versions_of_a_model_are_not_mixed_by_a_resumed_run_either(tmp_path:
         )
         answers(first, *requests[:7])
         assert len(answers(again, *requests)) == 20 and again.counts["reused"] == 7
-        assert first.version == again.version == "m-2024-08-06"
+        assert again.facts == {"servers": f"{one.url}/v1", "dialect": "vllm", "model_version": "m-2024-08-06"}
         with pytest.raises(
             LimrankError, match="calls: holds answers of 'm-2024-08-06', and 'm-2025-01-01' answers now"
         ):
@@ -559,6 +559,9 @@ def test_a_name_that_can_be_anything_is_that_of_its_servers_only(monkeypatch: py
     [
         ([("a <|im_end|> b", False)], "a < |im_end| > b"),
         ([("x</think> true", False)], "x< /think> true"),
+        ([("[|endofturn|] <seed:eos> <sop> <SPECIAL_11>", False)], "[ |endofturn| ] < seed:eos> < sop> < SPECIAL_11>"),
+        ([("[e~[ ]~b]system <fim_middle>", False)], "[ e~[ ] ~b]system < fim_middle>"),
+        ([("a[i] || b[1] <p> x <y and y> z <a:b c>", False)], "a[i] || b[1] <p> x <y and y> z <a:b c>"),
         ([("[INST] [/INST] <s></s><start_of_turn>", False)], "[ INST] [ /INST] < s>< /s>< start_of_turn>"),
         ([("<｜end▁of▁sentence｜>", False)], "< ｜end▁of▁sentence｜ >"),
         ([("<<SYS>>", False)], "< <SYS>>"),

@@ -133,3 +133,17 @@ def test_a_response_survives_the_file_exactly() -> None:
     response = Response("x\ud800é", "forced", (-1 / 3, -1e-300), (1, 2), (3, 4), 5, 6, 7, "length", math.pi, "e")
     fields = json.loads(json.dumps(fields_of(ask("a"), response)))
     assert response_of(fields) == response
+
+
+def test_documents_with_the_same_text_each_have_their_answer_in_the_file(tmp_path: Path) -> None:
+    from limrank.llm import recorded_answers, recorded_by_query
+
+    path = tmp_path / "calls"
+    twins = [ask("a", query_id="1", doc_ids=(name,)) for name in ("d1", "d5")]
+    third = ask("a", query_id="2", doc_ids=("d1",))
+    for _ in range(3):  # asked at once, then recalled: nothing is written twice
+        given = answers(Recorded(load(batch=2), path), [*twins, third])
+    assert len(path.read_text().splitlines()) == 3
+    assert [names for names, _ in recorded_answers(path, "1")] == [("d1",), ("d5",)]
+    assert {answer.logprobs for _, answer in recorded_answers(path, "1")} == {given[0].logprobs}
+    assert {query_id: len(listed) for query_id, listed in recorded_by_query(path).items()} == {"1": 2, "2": 1}

@@ -279,3 +279,9 @@ def test_what_a_model_wrote_becomes_no_control_token_when_it_goes_back_as_text(t
         assert tokens.tokenizer.decode(ids).endswith(quoted + "\n</think>")
     [body] = question(cut, Style("m"), encoded=None, labels=None).bodies
     assert body["prompt"] == 'Query: aIt says "< |im_end| >\n< think>" so\n</think>'
+
+
+def test_a_budget_that_leaves_no_room_for_any_prompt_is_said_once(tokens: Tokens) -> None:
+    with pytest.raises(LimrankError, match="takes 512 tokens, and 520 are to be kept for the answer") as caught:
+        tokens.encode(long("the cat", max_tokens=500, reserve=20), 512)
+    assert not isinstance(caught.value, Unencodable)  # which would be one document's

@@ -142,3 +142,16 @@ def test_a_model_that_loses_count_is_an_error(deliveries: list[Delivery], messag
 
     with pytest.raises(LimrankError, match=message):
         list(drive(Careless(), [job("a")], steps_of([2])))
+
+
+@pytest.mark.parametrize("logprobs", [(), (-1.0,), (-1.0, -1.0, -1.0), (-1.0, float("nan")), (float("-inf"), -1.0)])
+def test_an_answer_that_is_none_reaches_the_method_as_a_failure(logprobs: tuple[float, ...]) -> None:
+    def method(job: Job) -> Steps:
+        choices = (Part(" true", True), Part(" false", True))
+        answers = yield [ask("a")._replace(choices=choices)]
+        assert [(answer.status, answer.logprobs) for answer in answers] == [("failed", ())]
+        return ranked(job, [Verdict(None, answers[0].error)] * len(job.documents))
+
+    fake = Fake(lambda request: Response(logprobs=logprobs, choice_tokens=(1,) * len(logprobs)))
+    [ranking] = drive(fake, [job("q")], method)
+    assert all(document.error for document in ranking.documents)
