@@ -12,13 +12,17 @@ text of a reasoning query is the column `query`, not `reasoning`, in which a hum
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
+from typing import Any, cast
 
 from limrank.datasets import irds
 from limrank.datasets._option import take_option
 from limrank.errors import BadFile, Mismatch, Unknown
 from limrank.extras import require
+from limrank.files import open_read_raw
 from limrank.qrels import Qrels
 from limrank.records import Document, Query
 
@@ -53,10 +57,10 @@ class BrightDataset:
 
     @functools.cached_property
     def revision(self) -> str:
-        """ir_datasets' version, the md5 sums that it holds downloads to, and the judgments' sha256.
+        """ir_datasets' version, the md5 sums of the files, and the judgments' sha256.
 
-        The hub's BRIGHT was corrected more than once, and ir_datasets asks for its newest files: where they are others
-        than these sums say, loading fails.
+        The hub's BRIGHT was corrected more than once. ir_datasets asks for its newest files and checks their sums while
+        it downloads them; here those that were downloaded before are checked as well.
         """
         source = f"{SOURCES[self.source]}/" if self.source else ""
         queries = self._md5(f"{self._queries}/{source}queries")
@@ -72,8 +76,10 @@ class BrightDataset:
         """All documents in BRIGHT's order; passages, or whole pages of a long task.
 
         Raises:
+            BadFile: The downloaded file is not the one that `revision` names.
             LimrankError: The file cannot be downloaded.
         """
+        self._check_documents()
         return self._documents.documents()
 
     def lookup(self, doc_ids: Iterable[str]) -> dict[str, Document]:
@@ -81,8 +87,10 @@ class BrightDataset:
 
         Raises:
             Mismatch: The task lacks some of them.
+            BadFile: The downloaded file is not the one that `revision` names.
             LimrankError: The file cannot be downloaded.
         """
+        self._check_documents()
         return self._documents.lookup(doc_ids)
 
     def queries(self) -> Iterator[Query]:
@@ -90,6 +98,7 @@ class BrightDataset:
 
         Raises:
             Mismatch: The source's queries are not those of the task.
+            BadFile: The downloaded file is not the one that `revision` names.
             LimrankError: The file cannot be downloaded.
         """
         original = self._texts("queries")
@@ -109,7 +118,7 @@ class BrightDataset:
 
         Raises:
             Mismatch: The `.fixed` file is not that of this task.
-            BadFile: The `.fixed` file cannot be read.
+            BadFile: The `.fixed` file cannot be read; or the downloaded file is not the one that `revision` names.
             LimrankError: The file cannot be downloaded.
         """
         gold = {
@@ -133,6 +142,7 @@ class BrightDataset:
 
     @functools.cached_property
     def _judged(self) -> dict[str, dict[str, int]]:
+        self._download("queries")
         # Not source.qrels_iter(): in ir_datasets 0.6.3 that is the queries' own, which gives the gold passages for the
         # whole pages of a long task, too. A document that is gold and excluded at once raises here as a contradiction.
         return irds.unique(self._source.qrels_handler(), where=self.name)
@@ -143,8 +153,12 @@ class BrightDataset:
         return self.task.replace("_", "-")
 
     def _md5(self, file: str) -> str:
-        """The first digits of what ir_datasets expects of a file."""
-        return irds.expected_files(irds.library(), f"bright/{file}")[file][:12]
+        """The first digits of what a file is, because every other is refused."""
+        return self._expected(file)[:12]
+
+    def _expected(self, file: str) -> str:
+        """The md5 sum that ir_datasets expects of a file."""
+        return irds.expected_files(irds.library(), f"bright/{file}")[file]
 
     def _texts(self, file: str) -> dict[str, str]:
         """Query texts by id, from the column `query` of one of the task's files."""
@@ -156,11 +170,41 @@ class BrightDataset:
         return texts
 
     def _download(self, file: str) -> Path:
-        """Where ir_datasets keeps a file of the task; fetched and checked if it is not there."""
-        util = irds.library().util
-        downloads = util.DownloadConfig.context("bright", util.home_path() / "bright")
+        """Where ir_datasets keeps a file of the task: there now, and the one that it expects."""
+        key = f"{self._queries}/{file}"
         with irds.explained(self.name):
-            return Path(downloads[f"{self._queries}/{file}"].path())
+            path = Path(self._downloads()[key].path())
+        refuse_other(path, self._expected(key), path.stat().st_mtime_ns)
+        return path
+
+    def _check_documents(self) -> None:
+        """Refuse documents that were downloaded and are others; what is not there is checked while it comes."""
+        key = f"{self._place}/docs"
+        path = Path(self._downloads()[key].path(force=False))
+        if path.is_file():
+            refuse_other(path, self._expected(key), path.stat().st_mtime_ns)
+
+    def _downloads(self) -> Any:
+        util = irds.library().util
+        return util.DownloadConfig.context("bright", util.home_path() / "bright")
+
+
+@functools.cache
+def refuse_other(path: Path, md5: str, changed: int) -> None:
+    """Refuse a file with another md5 sum; `changed` is its time stamp, and has it read once only.
+
+    Raises:
+        BadFile: ir_datasets expects another file, as after an upgrade, or the file was changed.
+    """
+    with open_read_raw(path) as file:
+        actual = hashlib.file_digest(
+            cast(BufferedReader, file), functools.partial(hashlib.md5, usedforsecurity=False)
+        ).hexdigest()
+    if actual != md5:
+        raise BadFile(
+            f"{path}: is not the file that ir_datasets {irds.library().__version__} expects (md5 {actual[:12]}, "
+            f"expected {md5[:12]}): delete it, with what has its name and .pklz4, and run the same again"
+        )
 
 
 def widened(gold: Qrels, path: Path, *, excluded: Mapping[str, frozenset[str]]) -> Qrels:

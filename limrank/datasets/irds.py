@@ -43,7 +43,8 @@ class IrdsDataset:
     def revision(self) -> str:
         """The version of ir_datasets, its record counts, and a digest of the md5 sums that it expects of downloads.
 
-        The version pins everything; the digest says whether another version means the same files.
+        The version pins everything; the digest says whether another version means the same files. ir_datasets checks
+        a file while it downloads it, and not again.
         """
         irds = library()
         counts = [

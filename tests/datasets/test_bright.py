@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import http.server
@@ -10,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import ir_datasets
@@ -125,19 +127,47 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The address of a server of a folder's files."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def child(entries: dict, names: list[str], *, home: Path, cwd: Path) -> dict:
+    """What each of the names holds for an ir_datasets that expects these downloads."""
+    environment = os.environ | {
+        "IR_DATASETS_HOME": str(home),
+        "IR_DATASETS_DL_TRIES": "1",
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD],
+        input=json.dumps([entries, names]),
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=cwd,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict:
     """What each of NAMES holds, by name, as JSON."""
     served = tmp_path_factory.mktemp("served")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(served)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
     tasks = ("earth-science", "biology", "pony")
     sources = ("", *(f"{source}/" for source in bright.SOURCES.values()))
     keys = [f"{task}/{source}queries" for task in tasks for source in sources]
     keys += [f"{task}{long}/docs" for task in tasks for long in ("", "-long")]
     # Nothing asks the real address; of a file that is not served ir_datasets takes the page that says 404, and its md5.
-    entries = {key: {"url": f"{address}/{key.replace('/', '_')}"} for key in keys}
+    entries: dict[str, dict[str, str]] = {key: {} for key in keys}
     for key, rows in FILES.items():
         path = served / key.replace("/", "_")
         pq.write_table(pa.Table.from_pylist(rows), path)
@@ -145,25 +175,48 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict:
         entries[key]["expected_md5"] = "0" * 32 if key == WRONG_MD5 else md5
     for name, lines in FIXED.items():
         (served / name).write_text(lines)
-    environment = os.environ | {
-        "IR_DATASETS_HOME": str(tmp_path_factory.mktemp("home")),
-        "IR_DATASETS_DL_TRIES": "1",
-        "NO_PROXY": "127.0.0.1",
-        "no_proxy": "127.0.0.1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD],
-        input=json.dumps([entries, NAMES]),
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=served,
-        timeout=120,
-    )
-    server.shutdown()
-    server.server_close()
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout) | {"md5": {key: entry.get("expected_md5") for key, entry in entries.items()}}
+    with serving(served) as address:
+        for key, entry in entries.items():
+            entry["url"] = f"{address}/{key.replace('/', '_')}"
+        found = child(entries, NAMES, home=tmp_path_factory.mktemp("home"), cwd=served)
+    return found | {"md5": {key: entry.get("expected_md5") for key, entry in entries.items()}}
+
+
+def test_a_file_that_was_changed_or_is_of_another_revision_is_refused(tmp_path: Path) -> None:
+    keys = ("earth-science/queries", "earth-science/docs")
+    entries: dict[str, dict[str, str]] = {}
+
+    def put(key: str, rows: list[dict]) -> None:
+        path = tmp_path / key.replace("/", "_")
+        pq.write_table(pa.Table.from_pylist(rows), path)
+        entries[key] = {"url": path.as_uri(), "expected_md5": hashlib.md5(path.read_bytes()).hexdigest()}
+
+    def ask() -> dict:
+        with serving(tmp_path) as address:
+            for key in keys:
+                entries[key]["url"] = f"{address}/{key.replace('/', '_')}"
+            return child(entries, ["bright/earth_science"], home=tmp_path / "home", cwd=tmp_path)[
+                "bright/earth_science"
+            ]
+
+    for key in keys:
+        put(key, FILES[key])
+    right = ask()
+    assert right["queries"][0][1] == QUERIES[0]["query"] and right["documents"][2][1] == DOCUMENTS[2]["content"]
+    # A corrected file on the hub, an ir_datasets that expects it, and the old one in the cache.
+    put(keys[0], [QUERIES[0] | {"query": "Corrected"}, QUERIES[1]])
+    upgraded = ask()
+    for part in ("queries", "qrels", "excluded", "revision"):
+        assert "is not the file that ir_datasets" in upgraded[part] and "delete it" in upgraded[part]
+    assert upgraded["documents"] == right["documents"]
+    Path(upgraded["queries"].split(": ")[1]).unlink()
+    assert ask()["queries"][0][1] == "Corrected"
+    content = (tmp_path / keys[1].replace("/", "_")).read_bytes()
+    [kept] = [path for path in (tmp_path / "home").rglob("*") if path.is_file() and path.read_bytes() == content]
+    kept.write_bytes(kept.read_bytes() + b" ")
+    changed = ask()
+    for part in ("documents", "lookup"):
+        assert changed[part].startswith(f"BadFile: {kept}: is not the file that ir_datasets")
 
 
 READABLE = [
