@@ -31,7 +31,8 @@ class Cats:
 
 method, llm, out = sys.argv[1:]
 run = Run({f"q{n}": [(f"d{(n + i) % 30}", -float(i)) for i in range(20)] for n in range(12)}, name="first")
-reranker = open_reranker(method, llm=llm or None, calls=Path(out + ".calls.jsonl"))
+prompt = {"pointwise think": "rank1", "listwise logits": "listwise-letter"}.get(method.partition("=")[0], "")
+reranker = open_reranker(method, llm=llm or None, prompt=prompt, calls=Path(out + ".calls.jsonl"))
 result = rerank(run, Cats(), reranker)
 result.check()
 result.run.write(out)
@@ -74,7 +75,14 @@ def check_calls(out: Path, count: int) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize(
     ("method", "questions"),
-    [("pointwise", 240), ("likelihood", 240), ("setwise", 0), ("pairwise order=sliding k=2", 0)],
+    [
+        ("pointwise", 240),
+        ("likelihood", 240),
+        ("pointwise think=full budget=16", 480),
+        ("listwise logits=true window=6 stride=3", 0),
+        ("setwise", 0),
+        ("pairwise order=sliding k=2", 0),
+    ],
 )
 def test_with_a_slow_fake(method: str, questions: int, tmp_path: Path) -> None:
     llm = "fake:hash batch=3 delay=0.02"
