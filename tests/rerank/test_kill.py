@@ -79,7 +79,7 @@ def check_calls(out: Path, count: int) -> None:
         ("pointwise", 240),
         ("likelihood", 240),
         ("pointwise think=full budget=16", 480),
-        ("listwise logits=true window=6 stride=3", 0),
+        ("listwise logits=true window=6 stride=1", 0),
         ("setwise", 0),
         ("pairwise order=sliding k=2", 0),
     ],
