@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from limrank.cli._files import index_folder
 from limrank.cli._filled import show_filled
 from limrank.cli._published import show_model
+from limrank.cli._shown_run import show_run
 from limrank.cli._terminal import emit_json, table
-from limrank.errors import LimrankError, Unknown
-from limrank.records import Response
+from limrank.errors import BadFile, LimrankError, Unknown
 
+# Endings of run files, which no dataset has.
+RUNS = (".trec", ".gz", ".run", ".res", ".txt")
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 
 
@@ -69,129 +69,21 @@ def show(
         else:
             _show_prompt(name, as_json=as_json)
     elif thing == "model":
+        if not name:
+            raise LimrankError("show model needs a name; limrank list models has them all")
         show_model(name, as_json=as_json)
     elif name:
         raise LimrankError(f"show {thing} {name}: only 'prompt' and 'model' are followed by a name")
     elif path.is_file() and not thing.endswith(".toml"):
-        _show_run(path, query=query, dataset=dataset, k=k, as_json=as_json)
+        show_run(path, query=query, dataset=dataset, k=k, as_json=as_json)
+    elif path.suffix in RUNS:
+        raise BadFile(f"{path}: no such file")
     elif thing.endswith(".toml") or thing in prompt.names():
         _show_prompt(thing, as_json=as_json)
     elif (path / "manifest.json").is_file() or (Path("indexes") / thing / "manifest.json").is_file():
         print((index_folder(thing) / "manifest.json").read_text(encoding="utf-8"), end="")
     else:
         _show_dataset(thing, query=query, as_json=as_json)
-
-
-def _show_run(path: Path, *, query: str, dataset: str, k: int, as_json: bool) -> None:
-    from limrank.manifest import Manifest, path_of
-    from limrank.run import Run
-
-    run = Run.read(path)
-    if not query:
-        manifest = Manifest.read(path).__dict__ if path_of(path).exists() else {}
-        sizes = [len(run.doc_ids(query_id)) for query_id in run]
-        about = {
-            "queries": len(run),
-            "documents": sum(sizes),
-            "fewest": min(sizes, default=0),
-            "most": max(sizes, default=0),
-        }
-        noise = _noise(manifest)
-        if as_json:
-            emit_json({"run": run.name, **about, **noise, "manifest": manifest})
-        else:
-            table(["run", *about], [[run.name, *about.values()]])
-            for bound in noise.values():
-                told = "how its server rounds is not known here" if bound is None else f"up to {bound:g}"
-                print(f"rounding (batches, kernels; says nothing about documents) moves a probability by: {told}")
-            print(json.dumps(manifest, indent=2, ensure_ascii=False) if manifest else "no manifest")
-        return
-    if query not in run:
-        raise Unknown.among(f"query in {path}", query, run)
-    texts, relevance, wording = {}, {}, ""
-    if dataset:
-        from limrank.datasets import open_dataset
-        from limrank.records import contents
-
-        opened = open_dataset(dataset)
-        texts = {doc_id: contents(found) for doc_id, found in opened.lookup(run.doc_ids(query)[:k]).items()}
-        relevance = dict(opened.qrels().get(query, {}))
-        wording = next((found.text for found in opened.queries() if found.query_id == query), "")
-    said = _said(path, query)
-    rows = [
-        {"rank": rank, "doc_id": doc.doc_id, "score": doc.score, "relevance": relevance.get(doc.doc_id)}
-        | ({"text": texts[doc.doc_id]} if texts else {})
-        | said.get((doc.doc_id,), {})
-        for rank, doc in enumerate(run[query][:k], 1)
-    ]
-    of_several = [{"doc_ids": doc_ids, **answer} for doc_ids, answer in said.items() if len(doc_ids) > 1]
-    if as_json:
-        emit_json({"run": run.name, "query_id": query, "query": wording, "documents": rows, "answers": of_several})
-        return
-    if wording:
-        print(f"{query}: {wording}\n")
-    headings = ["rank", "document", "score", *(["status"] if said else []), "relevance", "text"]
-    shown = (
-        [row["rank"], row["doc_id"], f"{row['score']:.6g}"]
-        + ([row.get("status", "-")] if said else [])
-        + [_level(row["relevance"]), _line(row)]
-        for row in rows
-    )
-    table(headings, shown)
-    for row in [*rows, *of_several]:
-        if row.get("thought") or row.get("error"):
-            named = row.get("doc_id") or " ".join(row["doc_ids"])
-            print(f"\n--- {named} [{row['status']}]\n{row.get('thought') or row['error']}")
-
-
-def _noise(manifest: dict[str, Any]) -> dict[str, float | None]:
-    """How far arithmetic alone may move a score of a run that a language model has reranked."""
-    from limrank.llm import rounding
-
-    method = manifest.get("parameters", {}).get("method")
-    return {"rounding": rounding(method["model"])} if isinstance(method, dict) and "prompt" in method else {}
-
-
-def _said(path: Path, query: str) -> dict[tuple[str, ...], dict[str, Any]]:
-    """Per document (or documents asked about together): how the answer ended, the log-odds, and what was thought.
-
-    The last verdict decides the status, or the last answer where it is a failure or there is no verdict. A thought in
-    pieces is put together; several thoughts (samples, or other options earlier) are paragraphs.
-    """
-    from limrank.llm import recorded_answers
-
-    calls = path.with_name(path.name + ".calls.jsonl")
-    answers: dict[tuple[str, ...], list[Response]] = {}
-    for doc_ids, answer in recorded_answers(calls, query) if calls.is_file() else ():
-        answers.setdefault(doc_ids, []).append(answer)
-    return {doc_ids: _put_together(of_these) for doc_ids, of_these in answers.items()}
-
-
-def _put_together(answers: Sequence[Response]) -> dict[str, Any]:
-    thoughts, goes_on = [""], True
-    for answer in answers:
-        if answer.text:
-            thoughts += [] if goes_on else [""]
-            thoughts[-1] += answer.text
-            goes_on = answer.finish_reason == "length"
-        elif answer.status != "ok":
-            # A forced verdict closed the thought; a look at the labels that is `ok` may be followed by more of it.
-            goes_on = False
-    verdicts = [answer for answer in answers if answer.logprobs]
-    decides = verdicts[-1] if verdicts and answers[-1].status in ("ok", "forced") else answers[-1]
-    about: dict[str, Any] = {"status": decides.status, "thought": "\n\n".join(thoughts), "error": decides.error}
-    if len(decides.logprobs) == 2:
-        about["log_odds"] = decides.logprobs[0] - decides.logprobs[1]
-    return about
-
-
-def _level(relevance: object) -> str:
-    return "-" if relevance is None else str(relevance)
-
-
-def _line(row: dict[str, object]) -> str:
-    text = " ".join(str(row.get("text", "")).split())
-    return text if len(text) <= 100 else text[:97] + "..."
 
 
 def _show_prompt(name: str, *, as_json: bool) -> None:

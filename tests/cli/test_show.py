@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from limrank.cli import run as limrank
-from limrank.cli.show import _put_together
+from limrank.cli._shown_run import _put_together
 from limrank.llm.fake import Fake, by_digest
 from limrank.records import Document, Query, Response, ScoredDoc
 from limrank.rerank import Job, open_reranker
@@ -81,6 +81,16 @@ def test_the_last_verdict_decides_the_status_whatever_was_said_later(pets: Path,
     assert limrank(["show", "out.trec", "--query", "q1", "--json"]) == 0
     for row in json.loads(capsys.readouterr().out)["documents"]:
         assert row["status"] == "forced" and list(map(len, row["thought"].split("\n\n"))) == [24, 12]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["nothere.trec", "--query", "q1"], "nothere.trec: no such file"), (["model"], "show model needs a name")],
+)
+def test_what_is_not_there_is_said(pets: Path, capsys, arguments: list[str], message: str) -> None:
+    assert limrank(["show", *arguments]) == 1
+    err = capsys.readouterr().err
+    assert message in err and err.count("\n") == 1
 
 
 def test_a_run_without_answers_shows_no_status(pets: Path, capsys) -> None:
