@@ -13,13 +13,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from limrank import plugins
-from limrank import prompt as prompts
 from limrank.datasets import Dataset
 from limrank.errors import LimrankError
 from limrank.llm._counting import Counter, Scale, Tally
 from limrank.progress import Track, silent
 from limrank.records import Message, Part, Request, contents
-from limrank.rerank import LLM_SPEC, Job, Reranker, jobs_of
+from limrank.rerank import LLM_SPEC, Job, Reranker, jobs_of, prompt_of
 from limrank.rerank._scored import query_text
 from limrank.run import Run
 
@@ -156,7 +155,7 @@ def alternatives(plan: Plan) -> list[Plan]:
     own = dict(spec.options)
     changes: tuple[dict[str, str], ...] = ()
     if spec.name == "pointwise":
-        loaded = prompts.load(plan.prompt or module.PROMPT)
+        loaded = prompt_of(module, plan.prompt)
         if loaded.close and loaded.empty:
             own["think"] = "full" if settled["think"] == "auto" else settled["think"]
             changes = tuple({"think": think} for think in THINK)
@@ -185,8 +184,7 @@ class _Asking:
         module, what = plugins.find("rerank", spec.name), f"reranking method {spec.name}"
         if spec.model:
             raise LimrankError(f"{spec.name} has no model of its own: {spec.model!r} belongs behind --llm")
-        needs, many = getattr(module, "NEEDS", ("query", "passage")), getattr(module, "MANY", False)
-        prompt = prompts.load(plan.prompt or module.PROMPT, needs=needs, many=many)
+        prompt = prompt_of(module, plan.prompt)
         self.counter = Counter(self.tally, thought_tokens, letters="letter" in prompt.placeholders)
         # Without `Recorded`, which `open_reranker` puts before a model: there is nothing to remember here.
         given = {"llm": self.counter, "prompt": prompt}

@@ -22,6 +22,7 @@ from limrank.errors import LimrankError, Mismatch, TooManyFailed
 from limrank.llm import LLM, open_llm
 from limrank.llm._recorded import Recorded
 from limrank.progress import Track, silent
+from limrank.prompt import Prompt
 from limrank.records import Query, ScoredDoc
 from limrank.rerank._ranking import Job, Judged, Ranking, Reranker
 from limrank.run import Run
@@ -123,9 +124,7 @@ def open_reranker(
     _refuse_surplus(spec, wants, llm=llm, prompt=prompt, cache=cache)
     values: dict[str, object] = {"model": spec.model, "calls": calls}
     if "prompt" in wants:
-        needs = getattr(module, "NEEDS", ("query", "passage"))
-        many = getattr(module, "MANY", False)
-        values["prompt"] = prompts.load(prompt or module.PROMPT, needs=needs, many=many)
+        values["prompt"] = prompt_of(module, prompt)
     if "llm" in wants:
         opened = open_llm(llm or LLM_SPEC) if isinstance(llm, str | None) else llm
         if cache is not None:
@@ -137,6 +136,17 @@ def open_reranker(
         )
     what = f"reranking method {spec.name}"
     return cast(Reranker, plugins.call(module.load, *(values[name] for name in wants), options=spec.options, what=what))
+
+
+def prompt_of(module: Any, name: str = "") -> Prompt:
+    """The prompt of this name or file, or the method's own, as the method `module` needs it.
+
+    Raises:
+        Unknown: No shipped prompt has this name.
+        BadFile: The file is no prompt, or none for this method.
+    """
+    needs, many = getattr(module, "NEEDS", ("query", "passage")), getattr(module, "MANY", False)
+    return prompts.load(name or module.PROMPT, needs=needs, many=many)
 
 
 def describe(method: str, reranker: Reranker, *, prompt: str = "") -> dict[str, Any]:
@@ -156,7 +166,7 @@ def describe(method: str, reranker: Reranker, *, prompt: str = "") -> dict[str, 
         "model": getattr(reranker, "identity", spec.model) if llm is None else llm.name,
     }
     if "prompt" in inspect.signature(module.load).parameters:
-        loaded = prompts.load(prompt or module.PROMPT, needs=getattr(module, "NEEDS", ("query", "passage")))
+        loaded = prompt_of(module, prompt)
         told["prompt"] = {"name": loaded.name, "sha256": loaded.sha256}
     return told
 
@@ -166,8 +176,9 @@ def rerank(run: Run, dataset: Dataset, reranker: Reranker, *, depth: int = 100, 
 
     Documents below depth follow in first-stage order. A document without a verdict keeps its first-stage rank. Scores
     are the reranker's own where there is one; the others are filled in by the smallest steps that float32 knows, and a
-    query without any verdict keeps its first-stage scores. Ties keep first-stage order. Documents that the dataset
-    excludes for a query are removed first.
+    query without any verdict keeps its first-stage scores. Ties keep first-stage order, by the same steps; behind a
+    probability that float32 rounds to 0 they lead a hair below 0. Documents that the dataset excludes for a query are
+    removed first.
 
     Args:
         run: The first stage.
