@@ -4,7 +4,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$python; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo test lint types layers notebooks benchmark clean
+.PHONY: demo test lint types layers notebooks peers benchmark clean
 
 demo: .venv/ready
 	$(BIN)/limrank demo
@@ -24,6 +24,24 @@ layers: .venv/ready
 
 notebooks: .venv/ready
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks
+
+# Tests against mteb and statsmodels, which nothing else needs: into a folder of their own, without what they drag in.
+# With Chromium installed, the report's page as well. A test that is skipped is a failure here.
+CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+PEERS := mteb==2.26.24 polars==2.1.0 polars-runtime-32==2.1.0 statsmodels==0.15.0 patsy==1.0.3 \
+	$(if $(CHROMIUM),playwright==1.65.2 greenlet==3.5.6)
+PEER_TESTS := mteb or statsmodels $(if $(CHROMIUM),or browser or keyboard or columns_sort or dark_and_print or on_paper)
+
+peers: .venv/peers/ready
+	PYTHONPATH=.venv/peers $(BIN)/python -m pytest -rs -k "$(PEER_TESTS)" \
+		tests/evaluate/test_instruction.py tests/evaluate/test_significance.py tests/evaluate/test_report.py \
+		> .venv/peers/log || { cat .venv/peers/log; exit 1; }
+	@tail -n 3 .venv/peers/log; ! grep -q SKIPPED .venv/peers/log
+
+.venv/peers/ready: .venv/ready Makefile
+	rm -rf .venv/peers
+	$(BIN)/python -m pip install --quiet --no-deps --target .venv/peers $(PEERS)
+	touch $@
 
 # The shipped numbers, exactly, and a BM25 run made now, within its tolerance.
 benchmark: .venv/ready

@@ -613,3 +613,18 @@ def test_dark_and_print_change_the_colours(opened):
         tab.locator("#theme").click()
         assert tab.evaluate(paper) == wanted
     assert faults == []
+
+
+def test_on_paper_the_list_says_what_it_leaves_out(opened, tmp_path):
+    qrels = Qrels({f"q{i}": {"d3": 1} for i in range(60)}, name="pets")
+    runs = [Run({q: [("d3", 2.0), ("d1", 1.0)] for q in qrels}, name=name) for name in ("toString", "valueOf")]
+    path = tmp_path / "report.html"
+    path.write_text(report(compare(runs, qrels, ["mrr"], samples=10), [task_of(*runs, qrels=qrels)])[0])
+    tab, faults = opened[0].context.browser.new_page(), []
+    tab.on("pageerror", lambda error: faults.append(str(error)))
+    tab.goto(path.as_uri())
+    tab.emulate_media(media="print")
+    said = tab.locator("#drawn")
+    assert said.is_visible() and said.inner_text() == "The first 50 of 60 queries by difference, descending."
+    assert tab.locator("#rows tr").count() == 50 and faults == []
+    tab.close()

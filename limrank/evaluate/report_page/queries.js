@@ -43,7 +43,7 @@ function showQueries() {
   const body = el("tbody", { id: "rows", onkeydown: alongRows, onclick: (event) => openRow(event.target.closest("tr")) });
   put("list", el("div", { class: "scroll" }, el("table", { "aria-label": "Queries" }, el("thead", {}, el("tr", {}, head)), body)),
     el("button", { type: "button", id: "more-rows", class: "more-rows", onclick: drawRows }, ""),
-    el("p", { class: "hint", id: "drawn" }), el("p", { class: "hint" }, basis({ system: state.run })));
+    el("p", { class: "faint", id: "drawn" }), el("p", { class: "hint" }, basis({ system: state.run })));
   byId("found").textContent = plural(list.shown.length, "query");
   drawRows();
 }
