@@ -89,9 +89,15 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 
     `.gz` is packed, without a time stamp, so that equal content gives equal bytes. A reader sees the old file or the
     new one, never a half; the new one is on the disk before it takes the name.
+
+    Raises:
+        BadFile: Its folder cannot be made or written to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        raise BadFile(f"{path}: cannot be written ({error.strerror or error})") from error
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as raw:

@@ -111,3 +111,9 @@ def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
     monkeypatch.delenv("LIMRANK_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "limrank"
+
+
+def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadFile, match=r"file/x\.txt: cannot be written \("):
+        write_text(tmp_path / "file" / "x.txt", "a")

@@ -57,8 +57,6 @@ def finished(out: Path, *, command: str, parameters: Mapping[str, Any], inputs: 
     Raises:
         Mismatch: A file is there that was made otherwise; it is not overwritten without --force.
     """
-    if out.is_dir():
-        raise BadFile(f"{out}: is a folder; --out names a file")
     check_writable(out)
     if force or not out.exists():
         return False
@@ -112,8 +110,10 @@ def check_writable(out: Path) -> None:
     """Find out before the work that a result cannot be put there.
 
     Raises:
-        BadFile: The folder cannot be made or written to.
+        BadFile: It is a folder, or its own folder cannot be made or written to.
     """
+    if out.is_dir():
+        raise BadFile(f"{out}: is a folder; --out names a file")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -87,9 +87,10 @@ def report(
         )
     tasks = tasks_of(judged, instructions=False)
     words = list(dict.fromkeys(word for listed in systems.values() for word in listed))
+    pairs = [(task, word) for task in tasks for word in words]
     opened: dict[tuple[str, str], Run] = {}
     told: dict[tuple[str, str], tuple[str, ...]] = {}
-    for task, word in track([(task, word) for task in tasks for word in words], label="runs", total=None):
+    for task, word in track(pairs, label="runs", total=len(pairs)):
         path = find_run(word, task.judged[0], alone=len(tasks) == 1)
         key = task.label, word
         opened[key], told[key] = open_run(path, task.judged, drop_excluded=drop_excluded)

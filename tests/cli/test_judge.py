@@ -196,6 +196,7 @@ def test_the_result_can_be_ranx_s_report_and_a_file(call, folder):
             "alone: no such run for pony; looked for pony/runs/alone, pony/runs/alone.trec",
         ),
         (["compare", "biology/runs/good.trec", "seed1", *TASKS], "with several datasets give the run's name, as good"),
+        (["compare", "good", "seed1", *TASKS, "--out", "biology"], "biology: is a folder; --out names a file"),
         (["compare", *TASKS, "good", "seed1"], "runs stand before --dataset and --qrels"),
         (["compare", "good", "good", *TASKS], "2 runs are called 'good'"),
         (["compare", "good", "--group", "good=seed1,seed2", *TASKS], "--group good: a run has that name already"),
