@@ -46,9 +46,9 @@ def application() -> Any:
         # No --empty-norm beside --norm: a list that is not given is empty.
         default_parameter=Parameter(negative_iterable=()),
     )
-    for order, (name, (module, summary)) in enumerate(COMMANDS.items()):
+    for order, (name, (module, _)) in enumerate(COMMANDS.items()):
         function = {"list": "list_", "index": "index_"}.get(name, name)
-        app.command(f"limrank.cli.{module}:{function}", name=name, help=summary, sort_key=order)
+        app.command(f"limrank.cli.{module}:{function}", name=name, sort_key=order)
     return app
 
 

@@ -25,3 +25,15 @@ def test_help_names_every_command_and_loads_no_package_for_it(arguments):
 def test_every_command_explains_itself(command):
     done = limrank(command, "--help")
     assert done.returncode == 0 and f"limrank {command}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("compare", "Several --dataset (or --qrels) are the tasks of a benchmark: a RUN is then a name"),
+        ("evaluate", "With p-mrr two are a pair of instructions"),
+        ("report", "The page needs no network"),
+    ],
+)
+def test_help_has_what_the_docstring_explains(command, words):
+    assert words in " ".join(limrank(command, "--help").stdout.split())
