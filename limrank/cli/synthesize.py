@@ -453,6 +453,8 @@ def _export(
     told = {"examples": sum(examples_in.values()), **examples_in}
     manifest = Manifest("synthesize export", parameters, inputs, told, time.monotonic() - started)
     manifest.write(place)
+    if not told["examples"]:
+        note(f"{out}: no example in it, for none was left; *.dropped.jsonl beside {examples} say why")
     return manifest
 
 

@@ -378,3 +378,13 @@ def test_what_is_wrong_is_said_before_anything_is_asked(
     assert run(["synthesize", *(word for key, values in given.items() for word in (key, *values))]) == 1
     told = capsys.readouterr().err.splitlines()
     assert why in told[-1] and server.bodies == [] and not list(out.glob("*.jsonl"))
+
+
+def test_where_nothing_is_left_it_says_so_and_where_to_look(seeds: Path, tmp_path: Path, server, capsys):
+    server.answer[0] = lambda text: script(text).replace("</think>", "</thought>")
+    spec, out = f"openai:teacher url={server.url} dialect=plain", tmp_path / "out"
+    command = ["synthesize", "--seeds", str(seeds), "--teacher", spec, "--count", "2", "--against", "none"]
+    assert run([*command, "--out", str(out)]) == 0
+    assert "no example in it" in capsys.readouterr().err
+    assert json.loads((out / "export" / "limrank.train.json").read_text()) == []
+    assert {one.reason for one in dropped_in(beside(out / "3-reasoned.jsonl", "dropped"))} == {"malformed"}
