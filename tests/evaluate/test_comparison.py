@@ -5,6 +5,7 @@ import pytest
 
 from limrank.errors import LimrankError, Mismatch, Unknown
 from limrank.evaluate import average, compare, compare_scores, evaluate, macro_average, to_ranx_report
+from limrank.evaluate.precision import detectable
 from limrank.evaluate.tables import to_json
 from limrank.qrels import Qrels
 from limrank.run import Run
@@ -281,6 +282,35 @@ def test_tasks_count_the_same_in_means_tests_and_intervals():
     for test in ("t", "randomization", "tukey"):
         [found] = compare_scores([poor, good], qrels="a, b", test=test).differences
         assert 0 < found.p < 0.5
+
+
+def test_an_interval_over_tasks_is_of_the_mean_of_their_means():
+    # Nothing varies within a task: 2 queries at 1 and 8 at 1/2 have mean 3/4, and no resampling of a task has another.
+    scored = [
+        macro_average(
+            {
+                task: evaluate(ranked(task, [rank] * count), Qrels({q: QRELS[q] for q in QUERY_IDS[:count]}), ["mrr"])
+                for task, rank, count in (("small", small, 2), ("large", large, 8))
+            },
+            name=name,
+        )
+        for name, small, large in (("ours", 1, 2), ("theirs", 2, 2))
+    ]
+    comparison = compare_scores(scored, qrels="small, large")
+    assert comparison.intervals["ours"]["MRR"] == pytest.approx((0.75, 0.75))
+    [difference] = comparison.differences
+    assert (difference.low, difference.high) == pytest.approx((-0.25, -0.25))
+
+
+def test_what_is_detectable_is_that_of_the_median_pair_at_the_correction_s_strictest_step():
+    runs, measures = [FIRST, MIXED, RANDOM, ranked("late", [10, 1] * 10)], ["mrr", "ndcg@10"]
+    comparison = compare(runs, QRELS, measures, baseline="first", power=0.9)
+    values = {scores.name: np.array(list(scores.values["MRR"].values())) for scores in comparison.runs}
+    errors = sorted(float(np.std(values[name] - values["first"], ddof=1)) / 20**0.5 for name in list(values)[1:])
+    assert errors[0] < errors[1] < errors[2]
+    # Three pairs by two measures.
+    expected = [detectable(errors[1], 19, alpha=alpha, power=0.9) for alpha in (0.05, 0.05 / 6)]
+    assert list(comparison.detectable["MRR"]) == pytest.approx(expected)
 
 
 def test_a_system_of_several_seeds_is_compared_as_one():

@@ -128,6 +128,18 @@ def test_no_other_measure_loses_a_topic_because_p_mrr_does(measure):
         evaluate_pairs([ORIGINAL, CHANGED], [og, narrow], ["p-mrr", measure], score="nDCG@5")
 
 
+def test_a_grade_below_0_is_no_relevance_and_so_no_change_when_it_becomes_0():
+    og, narrow = Qrels({"q1": {"a": 1, "b": -1, "c": -2}}), Qrels({"q1": {"a": 0, "b": 0, "c": -1}})
+    assert changed_documents(og, narrow) == {"q1": ("a",)}
+
+
+@pytest.mark.parametrize("measure", ["map", "score", "p-mrr"])
+def test_a_topic_without_results_is_refused_whatever_is_asked(measure):
+    short = ranked({"q1": "abcd", "q2": "abcd"}, "short")
+    with pytest.raises(Mismatch, match="short has no results for 1 of 3"):
+        evaluate_pairs([short, CHANGED], [OG, NARROW], [measure], score="nDCG@5")
+
+
 def test_a_document_that_became_more_relevant_is_told():
     og, narrow = Qrels({"q1": {"a": 1, "b": 0}}), Qrels({"q1": {"a": 0, "b": 1}})
     assert (

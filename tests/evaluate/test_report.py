@@ -473,6 +473,19 @@ def test_moves_worked_out_by_hand():
     assert figures.moves(comparison, [task_of(FIRST, MODEL)], "model", "first") == (12, 0, 12, 0, 0)
 
 
+def test_the_first_ten_end_at_rank_ten():
+    # d9 is at rank 10 and d10 at rank 11; they change places.
+    docs = [f"d{i}" for i in range(12)]
+    first, model = (
+        Run({"q": [(doc_id, -float(i)) for i, doc_id in enumerate(order)]}, name=name)
+        for name, order in (("first", docs), ("model", [*docs[:9], "d10", "d9", "d11"]))
+    )
+    qrels = Qrels({"q": {"d0": 1, "d9": 1, "d10": 1}}, name="pets")
+    task = task_of(first, model, qrels=qrels)
+    found = figures.moves(compare([first, model], qrels, ["mrr"], samples=10), [task], "model", "first")
+    assert found == (1, 1, 1, 1, 1)
+
+
 def test_bins_worked_out_by_hand():
     # Scores .95 .85 ... .05, one in each bin of each query; d3 is first in six queries and last in six, d7 is second in
     # six and last but one in six. 1.0 belongs to the last bin, too.
