@@ -76,6 +76,8 @@ def test_a_good_example_passes_all_filters():
         (pair(passage="I’m sorry, but I can’t do that. " + sentences("p", 40)), "refusal: passage says \"i'm sor"),
         (pair(passage="Sure, here is one. " + sentences("p", 40)), "refusal: passage says 'sure, here'"),
         (pair(chain=sentences("c", 40) + " As an AI language model I have no view."), "refusal: chain says"),
+        # It talks about the words with which it was asked again.
+        (pair(chain="Your last answer could not be used. " + sentences("c", 40)), "refusal: chain says 'your last"),
         (pair(query="As an AI language model, what should I ask about a valve?"), "refusal: query says"),
         (
             pair(passage="Das Ventil ist alt und wird nicht mehr dicht, und der Griff ist mit der Zeit auf einer Seite "

@@ -36,7 +36,7 @@ def texts(count: int) -> list[str]:
 @pytest.mark.parametrize("threshold", [0.5, 0.8])
 def test_what_is_found_is_what_is_similar(threshold: float, latest: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(_near, "LATEST", latest)
-    near, every = Near(threshold), texts(60)
+    near, every = Near(threshold), texts(25)
     for place, text in enumerate(every):
         near.add(str(place), near.sketch(numbers(text)))
     found = wanted = 0
