@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from limrank.cli._files import check_writable, finished, options_of
-from limrank.cli._terminal import emit_json, note, table, track
+from limrank.cli._synthesis import (
+    datasets_of,
+    export_files,
+    mix_of,
+    run_stage,
+    show_page,
+    tell,
+    tell_cost,
+    tell_estimate,
+)
+from limrank.cli._terminal import emit_json
 from limrank.errors import LimrankError
-from limrank.manifest import Manifest, file_input
-
-if TYPE_CHECKING:
-    from limrank.datasets import Dataset
-    from limrank.synthesize.estimate import Cost
-    from limrank.synthesize.stage import Stage
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 Force = Annotated[bool, Parameter(name="--force", negative=())]
 DryRun = Annotated[bool, Parameter(name="--dry-run", negative=())]
 Words = Annotated[list[str], Parameter(consume_multiple=True)]
-Paths = Annotated[list[Path], Parameter(consume_multiple=True)]
 Disagreement = Literal["drop", "relabel"]
 
 synthesize = App(
@@ -105,10 +105,10 @@ def whole(
     check(formats=(), validation=validation)
     for spec in filter(None, (teacher, judge)):
         plugins.find("llm", plugins.parse_spec(spec)[0])
-    mixed, kinds = _mix(mix, instruction, seed), Kinds(positives, negatives, seed=seed)
+    mixed, kinds = mix_of(mix, instruction, seed), Kinds(positives, negatives, seed=seed)
     vote = Vote(samples, agreement, disagreement, seed)
     if dry_run:
-        _estimate(
+        tell_estimate(
             seeds,
             count=count,
             mix=mixed,
@@ -122,25 +122,27 @@ def whole(
         return
     if tokenizer:
         counted_tokens(tokenizer)
-    datasets = _datasets(against)
+    datasets = datasets_of(against)
     writer = open_llm(teacher)
     names = ("1-queries", "2-passages", "3-reasoned", "4-filtered")
     first, second, third, fourth = (out / f"{name}.jsonl" for name in names)
     made = stages.of_queries(
         seeds, writer, count=count, mix=mixed, people=personas, domains=domains or (), prompts=prompts
     )
-    manifests = [_run(made, first, force=force, max_failed=max_failed)]
+    manifests = [run_stage(made, first, force=force, max_failed=max_failed)]
     made = stages.of_passages(first, writer, kinds=kinds, prompts=prompts)
-    manifests.append(_run(made, second, force=force, max_failed=max_failed))
+    manifests.append(run_stage(made, second, force=force, max_failed=max_failed))
     judging = open_llm(judge) if judge else writer
     made = stages.of_judgments(second, judging, vote=vote, prompts=prompts)
-    manifests.append(_run(made, third, force=force, max_failed=max_failed))
-    manifests.append(_run(stages.of_filters(third, against=datasets), fourth, force=force))
+    manifests.append(run_stage(made, third, force=force, max_failed=max_failed))
+    manifests.append(run_stage(stages.of_filters(third, against=datasets), fourth, force=force))
     manifests.append(
-        _export(fourth, out / "export", formats=(), validation=validation, seed=seed, tokenizer=tokenizer, force=force)
+        export_files(
+            fourth, out / "export", formats=(), validation=validation, seed=seed, tokenizer=tokenizer, force=force
+        )
     )
-    _show(fourth, out / "show.html", most=12, seed=seed)
-    _told(manifests, as_json=as_json)
+    show_page(fourth, out / "show.html", most=12, seed=seed)
+    tell(manifests, as_json=as_json)
 
 
 @synthesize.command(sort_key=1)
@@ -190,18 +192,18 @@ def queries(
         seeds,
         Nobody() if dry_run else open_llm(teacher),
         count=count,
-        mix=_mix(mix, instruction, seed),
+        mix=mix_of(mix, instruction, seed),
         people=personas,
         domains=domains or (),
         prompts=prompts,
     )
     if dry_run:
-        _cost(stage, as_json=as_json)
+        tell_cost(stage, as_json=as_json)
         return
-    manifest = _run(stage, out, force=force, max_failed=max_failed)
+    manifest = run_stage(stage, out, force=force, max_failed=max_failed)
     dataset = out.with_name(f"{out.name}.queries") / "queries.jsonl"
     write_queries(((example.query_id, query_text(example)) for example in ExampleFile(out)), dataset)
-    _told([manifest], as_json=as_json)
+    tell([manifest], as_json=as_json)
 
 
 @synthesize.command(sort_key=2)
@@ -254,9 +256,9 @@ def passages(
     writer = Nobody() if dry_run else open_llm(teacher)
     stage = stages.of_passages(examples, writer, kinds=wanted, mined=mined, prompts=prompts)
     if dry_run:
-        _cost(stage, as_json=as_json)
+        tell_cost(stage, as_json=as_json)
         return
-    _told([_run(stage, out, force=force, max_failed=max_failed)], as_json=as_json)
+    tell([run_stage(stage, out, force=force, max_failed=max_failed)], as_json=as_json)
 
 
 @synthesize.command(sort_key=3)
@@ -300,9 +302,9 @@ def reason(
     judging = Nobody() if dry_run else open_llm(judge)
     stage = stages.of_judgments(examples, judging, vote=Vote(samples, agreement, disagreement, seed), prompts=prompts)
     if dry_run:
-        _cost(stage, as_json=as_json)
+        tell_cost(stage, as_json=as_json)
         return
-    _told([_run(stage, out, force=force, max_failed=max_failed)], as_json=as_json)
+    tell([run_stage(stage, out, force=force, max_failed=max_failed)], as_json=as_json)
 
 
 @synthesize.command(name="filter", sort_key=4)
@@ -359,8 +361,8 @@ def filter_(
         query, passage, chain, early, duplicate, language, negatives, both, seed, tuple(rules or (*RULES, *STREAMS))
     )
     overlap = Overlap(run, similarity, documents)
-    stage = stages.of_filters(examples, limits=limits, against=_datasets(against), overlap=overlap)
-    _told([_run(stage, out, force=force)], as_json=as_json)
+    stage = stages.of_filters(examples, limits=limits, against=datasets_of(against), overlap=overlap)
+    tell([run_stage(stage, out, force=force)], as_json=as_json)
 
 
 @synthesize.command(sort_key=5)
@@ -388,10 +390,10 @@ def export(
         force: Write them again, whatever is there.
         as_json: Print the manifest.
     """
-    manifest = _export(
+    manifest = export_files(
         examples, out, formats=formats or (), validation=validation, seed=seed, tokenizer=tokenizer, force=force
     )
-    _told([manifest], as_json=as_json)
+    tell([manifest], as_json=as_json)
 
 
 @synthesize.command(sort_key=6)
@@ -406,134 +408,8 @@ def show(examples: Path, /, *, out: Path | None = None, most: int = 12, seed: in
         as_json: Print where it is as JSON.
     """
     place = out or examples.with_suffix(".html")
-    _show(examples, place, most=most, seed=seed)
+    show_page(examples, place, most=most, seed=seed)
     if as_json:
         emit_json({"out": str(place)})
     else:
         print(place)
-
-
-def _run(stage: Stage, out: Path, *, force: bool, max_failed: int = 0) -> Manifest:
-    """Make what is not there yet, made in the same way."""
-    from limrank.synthesize.stage import check, write
-
-    parameters, inputs = stage.parameters, stage.inputs
-    there = finished(out, command=stage.command, parameters=parameters, inputs=inputs, force=force)
-    if there and (manifest := Manifest.read(out)).counts.get("dropped_failed", 0) <= max_failed:
-        note(f"{out}: already there, made from the same in the same way; --force makes it again")
-        return manifest
-    manifest = write(stage, out, track=track)
-    check(manifest, out, max_failed)
-    return manifest
-
-
-def _export(
-    examples: Path, out: Path, *, formats: Sequence[str], validation: float, seed: int, tokenizer: str, force: bool
-) -> Manifest:
-    from limrank.files import write_text
-    from limrank.synthesize import ExampleFile, stages
-    from limrank.synthesize.export import FORMATS, card, counted_tokens, places
-    from limrank.synthesize.export import export as write
-
-    wanted = list(formats) or list(FORMATS)
-    parameters = {"formats": wanted, "validation": validation, "seed": seed, "tokenizer": tokenizer}
-    inputs, place, started = {"examples": file_input(examples)}, out / "README.md", time.monotonic()
-    there = finished(place, command="synthesize export", parameters=parameters, inputs=inputs, force=force)
-    if there and all(path.is_file() for path in places(out, wanted).values()):
-        note(f"{out}: already there, made from the same examples in the same way; --force makes it again")
-        return Manifest.read(place)
-    check_writable(place)
-    tokens = counted_tokens(tokenizer) if tokenizer else None
-    exported = write(
-        ExampleFile(examples), out, formats=wanted, validation=validation, seed=seed, tokens=tokens, track=track
-    )
-    write_text(place, card(exported, name=out.resolve().parent.name, made=stages.lineage(examples)))
-    counts = {split: {key: sum(of.values()) for key, of in kept.items()} for split, kept in exported.counts.items()}
-    examples_in = {split: of.get("label", 0) for split, of in counts.items()}
-    told = {"examples": sum(examples_in.values()), **examples_in}
-    manifest = Manifest("synthesize export", parameters, inputs, told, time.monotonic() - started)
-    manifest.write(place)
-    if not told["examples"]:
-        note(f"{out}: no example in it, for none was left; *.dropped.jsonl beside {examples} say why")
-    return manifest
-
-
-def _show(examples: Path, place: Path, *, most: int, seed: int) -> None:
-    from limrank.files import write_text
-    from limrank.synthesize import ExampleFile, stages
-    from limrank.synthesize.examples import dropped_in
-    from limrank.synthesize.show import page
-    from limrank.synthesize.stage import beside
-
-    check_writable(place)
-    made = stages.lineage(examples)
-    files = {name.rpartition(" ")[2]: beside(Path(told["path"]), "dropped") for name, told in made.items()}
-    gone = ((name, one) for name, path in files.items() if path.is_file() for one in dropped_in(path))
-    write_text(place, page(ExampleFile(examples), gone, title=str(examples), most=most, seed=seed))
-
-
-def _mix(mix: Sequence[str] | None, instruction: float, seed: int) -> Any:
-    from limrank.errors import Unknown
-    from limrank.synthesize.queries import DIFFICULTIES, VARIANTS, Mix
-
-    given: dict[str, float] = {}
-    for key, value in options_of(mix or ()).items():
-        name = key.replace("_", "-")
-        if name not in (*VARIANTS, *DIFFICULTIES):
-            raise Unknown.among("share", name, (*VARIANTS, *DIFFICULTIES))
-        try:
-            given[name] = float(value)
-        except ValueError:
-            raise LimrankError(f"mix {name}={value}: expected a number") from None
-    variant = {name: given[name] for name in VARIANTS if name in given} or dict.fromkeys(VARIANTS, 1.0)
-    difficulty = {name: given[name] for name in DIFFICULTIES if name in given} or dict.fromkeys(DIFFICULTIES, 1.0)
-    return Mix(variant, difficulty, instruction, seed)
-
-
-def _datasets(against: Sequence[str] | None) -> list[Dataset]:
-    from limrank.datasets import open_dataset
-    from limrank.synthesize._present import present
-
-    if against is None:
-        names = present()
-        note(f"examples may not be part of: {', '.join(names) or 'nothing, for no benchmark is on this machine'}")
-    else:
-        names = [name for name in against if name != "none"]
-    return [open_dataset(name) for name in names]
-
-
-def _estimate(seeds: str, *, as_json: bool, **options: Any) -> None:
-    from limrank.synthesize.estimate import estimate
-
-    _costs(estimate(seeds, **options), as_json=as_json)
-
-
-def _cost(stage: Stage, *, as_json: bool) -> None:
-    from limrank.synthesize.estimate import of_stage
-
-    _costs([of_stage(stage)], as_json=as_json)
-
-
-def _costs(costs: Sequence[Cost], *, as_json: bool) -> None:
-    if as_json:
-        emit_json([cost._asdict() for cost in costs])
-        return
-    table(["stage", "examples", "questions", "prompt tokens", "output tokens"], costs)
-    print("characters / 4; answers a third of their limits, and nothing dropped, are taken for granted")
-
-
-def _told(manifests: Sequence[Manifest], *, as_json: bool) -> None:
-    if as_json:
-        emit_json([manifest.__dict__ for manifest in manifests] if len(manifests) > 1 else manifests[0].__dict__)
-        return
-    table(
-        ["stage", "examples", "dropped", "asked", "reused", "why dropped"],
-        [_row(one.command, one.counts) for one in manifests],
-    )
-
-
-def _row(command: str, counts: Mapping[str, Any]) -> list[object]:
-    reasons = {key.removeprefix("dropped_"): value for key, value in counts.items() if key.startswith("dropped_")}
-    why = ", ".join(f"{reason} {number}" for reason, number in sorted(reasons.items(), key=lambda pair: -pair[1]))
-    numbers = [counts.get(key, "") for key in ("examples", "dropped", "asked", "reused")]
-    return [command.removeprefix("synthesize "), *numbers, why]
