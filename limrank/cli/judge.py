@@ -174,7 +174,7 @@ def compare(
         drop_excluded: Remove the documents that the dataset excludes from a query, as BRIGHT does, before scoring.
         missing: A judged query that a run lacks counts 0, is skipped for all runs, or is an error. For p-mrr it always
             is one.
-        full: Every difference with raw p and effect size, and every measure of every task.
+        full: Every difference with raw p and effect size, and every measure of every task; JSON always has them.
         style: How the result is printed; default: as the suffix of --out says (.json, .md, .tex), else as a table.
         out: Write it to this file as well, and beside it the manifest: options, files, digests, versions.
         as_json: The same as --format json, which has everything, per-query values included.
