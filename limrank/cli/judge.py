@@ -100,8 +100,9 @@ def evaluate(
         )
         return
     _print_scores(scores, groups, per_query=per_query, label="mean" if scores.tasks else "all")
-    if len(judged) == 1 and (identity := judged[0].identity).get("revision"):
-        note(f"{len(judged[0].qrels)} judged queries of {identity['name']} ({identity['revision']})")
+    for one in judged:
+        known = one.identity.get("revision") or f"qrels sha256 {one.identity['sha256'][:12]}"
+        note(f"{len(one.qrels)} judged queries of {one.label} ({known})")
 
 
 def _runs_and_measures(words: Sequence[str]) -> tuple[list[str], list[str]]:
