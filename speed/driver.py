@@ -3,11 +3,13 @@
     python speed/driver.py --queries 2000 --candidates 50
 
 The rows: the fake model alone; the driver over it; driver and calls file; and the same again from the calls file alone.
+Then what it costs to find a place for a question among many servers, which answer at once.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import resource
 import sys
 import tempfile
@@ -18,6 +20,7 @@ from pathlib import Path
 
 from limrank import prompt as prompts
 from limrank.llm import LLM
+from limrank.llm._endpoints import Endpoints
 from limrank.llm._recorded import Recorded
 from limrank.llm.fake import Fake
 from limrank.records import Document, Query, Request, Response, ScoredDoc
@@ -42,6 +45,23 @@ def main() -> None:
         show("and calls file", count, lambda: recorded(fake, path, jobs()))
         show("from the calls file", count, lambda: recorded(fake, path, jobs()))
         print(f"calls file: {path.stat().st_size / count:.0f} bytes a request")
+    for servers, slots in ((1, 64), (8, 64), (8, 128), (16, 128)):
+        show(f"{servers} servers, {slots} slots", 20_000, partial(asyncio.run, placed(servers, slots, 20_000)))
+
+
+async def placed(servers: int, slots: int, count: int) -> None:
+    """As the openai backend asks: as many at a time as there are slots, and some more."""
+    endpoints = Endpoints([f"{n}" for n in range(servers)], concurrency=slots, retries=1, backoff=1.0)
+    numbers = iter(range(count))
+
+    async def ask(_: str) -> None:
+        await asyncio.sleep(0)
+
+    async def worker() -> None:
+        for number in numbers:
+            await endpoints.answer(ask, (("prompt", number), ("query", number // 50)))
+
+    await asyncio.gather(*(worker() for _ in range(servers * slots + 128)))
 
 
 def make_jobs(queries: int, candidates: int) -> Iterator[Job]:
@@ -55,7 +75,7 @@ def drain(llm: LLM, jobs: Iterator[Job]) -> None:
 
     def feed() -> Iterator[Request]:
         for job in jobs:
-            yield from [pointwise._request(job, i, prompt) for i in range(len(job.documents))]
+            yield from [pointwise._request(job, i, prompt, thinks=False) for i in range(len(job.documents))]
 
     for _ in llm.generate(feed()):
         pass
