@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral
 from pathlib import Path
 
@@ -117,6 +117,12 @@ class Qrels(Mapping[str, Mapping[str, int]]):
             for query_id, by_doc in self._judgments.items()
             for doc_id, relevance in by_doc.items()
         ).encode()
+
+
+def digest_of(judgments: Iterable[tuple[str, str]]) -> str:
+    """One digest for judgments given as (sha256, name): that of the one, or of the sorted lines `sha256 name`."""
+    lines = sorted(f"{sha256} {name}\n" for sha256, name in judgments)
+    return lines[0].partition(" ")[0] if len(lines) == 1 else hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _trec_line(line: bytes) -> tuple[str, str, bytes]:

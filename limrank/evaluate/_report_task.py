@@ -9,10 +9,10 @@ from pathlib import Path
 
 from limrank.datasets import Dataset
 from limrank.errors import BadFile
-from limrank.evaluate.comparison import Comparison, digest_of
+from limrank.evaluate.comparison import Comparison
 from limrank.files import sha256
 from limrank.manifest import Manifest, path_of
-from limrank.qrels import Qrels
+from limrank.qrels import Qrels, digest_of
 from limrank.run import Run
 
 

@@ -7,15 +7,14 @@ or file formats.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-from limrank.errors import LimrankError, Mismatch, Unknown
 from limrank.evaluate import _pairs, precision, significance
+from limrank.evaluate._checks import check_names, check_numbers, check_ways, on_common_queries
 from limrank.evaluate._pairs import Interval, Pair, Spread
 from limrank.evaluate.averages import alike
 from limrank.evaluate.measures import DEFAULT
@@ -224,12 +223,12 @@ def compare_scores(
         Mismatch: The scores are not of the same measures and queries, or have no query in common.
     """
     names = [scores.name for scores in scored]
-    _check_names(names, baseline)
-    _check_ways(test, correction, interval)
-    _check_numbers(alpha=alpha, confidence=confidence, power=power, tolerance=tolerance, samples=samples)
+    check_names(names, baseline)
+    check_ways(test, correction, interval)
+    check_numbers(alpha=alpha, confidence=confidence, power=power, tolerance=tolerance, samples=samples)
     alike(scored)
     if scored[0].skipped:
-        scored = _on_common_queries(scored)
+        scored = on_common_queries(scored)
     values = {scores.name: _pairs.array_of(scores) for scores in scored}
     sizes, measures = scored[0].sizes, tuple(scored[0].means)
     spread = Spread(values, sizes, interval=interval, confidence=confidence, samples=samples, seed=seed)
@@ -271,12 +270,6 @@ def compare_scores(
     )
 
 
-def digest_of(judgments: Iterable[tuple[str, str]]) -> str:
-    """One digest for judgments given as (sha256, name): that of the one, or of the sorted lines `sha256 name`."""
-    lines = sorted(f"{sha256} {name}\n" for sha256, name in judgments)
-    return lines[0].partition(" ")[0] if len(lines) == 1 else hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
 def _without_width(comparison: Comparison) -> list[str]:
     """A sentence where queries differ all by the same, so that neither an interval nor a t-test can say anything."""
     rigid = [d for d in comparison.differences if d.effect_size is None and d.p < 1 and d.high - d.low <= TIE]
@@ -291,56 +284,6 @@ def _without_width(comparison: Comparison) -> list[str]:
         f"from query to query, e.g. {rigid[0].measure} of {rigid[0].run} against {rigid[0].baseline}: an interval "
         f"without width says nothing of other queries{ending.get(comparison.test, '')}"
     ]
-
-
-def _check_names(names: Sequence[str], baseline: str | None) -> None:
-    if not names:
-        raise LimrankError("no run to compare; give two or more")
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise LimrankError(
-            f"{names.count(twice[0])} runs are called {twice[0]!r}; rename one, a table needs different names"
-        )
-    if baseline is not None and baseline not in names:
-        raise Unknown.among("run", baseline, names)
-
-
-def _check_ways(test: Test, correction: Correction, interval: Interval) -> None:
-    for what, name, known in (
-        ("significance test", test, get_args(Test)),
-        ("correction", correction, get_args(Correction)),
-        ("interval", interval, get_args(Interval)),
-    ):
-        if name not in known:
-            raise Unknown.among(what, name, known)
-    if test == "tukey" and correction == "bh":
-        raise LimrankError("Tukey's test bounds the chance of any false claim; with it, give holm, bonferroni or none")
-
-
-def _check_numbers(*, alpha: float, confidence: float, power: float, tolerance: float, samples: int) -> None:
-    for what, value in (("alpha", alpha), ("confidence", confidence), ("power", power)):
-        if not 0 < value < 1:
-            raise LimrankError(f"{what} is {value}; it has to be between 0 and 1")
-    if power <= alpha:
-        raise LimrankError(f"power is {power}; a test at alpha {alpha} has that much without any difference")
-    if not 0 <= tolerance < float("inf"):
-        raise LimrankError(f"tolerance is {tolerance}; it has to be 0 or more, as 0.01")
-    if samples < 1:
-        raise LimrankError(f"samples is {samples}; at least 1 is needed, 10,000 are usual")
-
-
-def _on_common_queries(scored: Sequence[Scores]) -> list[Scores]:
-    """The scores over the queries that every run has: a paired test needs pairs."""
-    lacking = {query_id for scores in scored for query_id in scores.missing}
-    common = [query_id for query_id in scored[0].query_ids if query_id not in lacking]
-    if not common:
-        raise Mismatch(
-            f"no query is in all of {', '.join(scores.name for scores in scored)}; compare fewer runs, or count "
-            "missing queries as 0"
-        )
-    kept = [scores.only(common) for scores in scored]
-    if gone := scored[0].by_task().keys() - kept[0].by_task().keys():
-        raise Mismatch(f"task {min(gone)}: no query is in all runs; compare fewer runs, or count missing queries as 0")
-    return kept
 
 
 def _differences(

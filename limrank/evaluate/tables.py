@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from limrank.errors import Unknown
-from limrank.evaluate.comparison import Comparison, Difference, digest_of
+from limrank.evaluate.comparison import Comparison, Difference
 from limrank.evaluate.instruction import P_MRR
+from limrank.qrels import digest_of
 
 Style: TypeAlias = Literal["table", "markdown", "latex", "json", "ranx"]
 Row: TypeAlias = Sequence[str]

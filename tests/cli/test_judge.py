@@ -237,6 +237,8 @@ PAIR = ("1-og", "1-changed")
 def test_a_dataset_s_own_measures_and_groups_are_the_default():
     assert defaults([judged("followir/core17", PAIR), judged("followir/news21", PAIR)]) == ("p-mrr", "score")
     assert defaults([judged("followir/news21/og", ("1-og",))]) == ("nDCG@5",)
+    # A report has no p-MRR, and so does not begin with it.
+    assert defaults([judged("followir/core17", PAIR)], instructions=False) == ("MAP@1000",)
     assert defaults([judged("litsearch")]) == defaults([judged("litsearch/broad")]) == ("R@5", "R@20")
     assert defaults([judged("bright/pony")]) == ("nDCG@10", "MAP", "MRR", "R@100")
     assert default_split([judged("litsearch")]) == ("specificity", "origin")

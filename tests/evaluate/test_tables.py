@@ -5,9 +5,8 @@ import pytest
 
 from limrank.errors import Unknown
 from limrank.evaluate import compare, compare_scores, evaluate, macro_average
-from limrank.evaluate.comparison import digest_of
 from limrank.evaluate.tables import describe, render, to_json
-from limrank.qrels import Qrels
+from limrank.qrels import Qrels, digest_of
 from limrank.run import Run
 
 QRELS = Qrels({f"q{i}": {"yes": 1} for i in range(20)}, name="pets")
