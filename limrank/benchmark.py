@@ -200,6 +200,7 @@ def score(
         raise Unknown.among("system", baseline, known)
     why = dict(reasons)
     scores: dict[str, dict[str, Scores]] = {name: {} for name in known}
+    judgments: dict[str, dict[str, str]] = {}
     for task in benchmark.tasks:
         qrels: Qrels | LimrankError | None = None
         for system in systems:
@@ -210,9 +211,10 @@ def score(
                 if isinstance(qrels, LimrankError):
                     raise qrels
                 scores[system.name][task.name] = _scores(system, task, qrels)
+                judgments[task.name] = {"name": task.name, "dataset": task.judged, "sha256": qrels.sha256()}
             except LimrankError as error:
                 why[system.name, task.name] = " ".join(str(error).split())
-    comparisons = _compared(benchmark, scores, baseline or benchmark.baseline)
+    comparisons = _compared(benchmark, scores, judgments, baseline or benchmark.baseline)
     return Result(benchmark, tuple(systems), scores, why, tuple(comparisons))
 
 
@@ -242,7 +244,12 @@ def _scores(system: System, task: Task, qrels: Qrels) -> Scores:
     return evaluate(run, qrels, task.measures)
 
 
-def _compared(benchmark: Benchmark, scores: Mapping[str, Mapping[str, Scores]], baseline: str) -> list[Comparison]:
+def _compared(
+    benchmark: Benchmark,
+    scores: Mapping[str, Mapping[str, Scores]],
+    judgments: Mapping[str, Mapping[str, str]],
+    baseline: str,
+) -> list[Comparison]:
     from limrank.evaluate import compare_scores, macro_average
 
     scored = [task.name for task in benchmark.tasks if any(task.name in by_task for by_task in scores.values())]
@@ -253,9 +260,15 @@ def _compared(benchmark: Benchmark, scores: Mapping[str, Mapping[str, Scores]], 
     judged = {task.name: task.judged for task in benchmark.tasks}
     if benchmark.mean and len(scored) > 1:
         averaged = [macro_average(by_task, name=name) for name, by_task in whole.items()]
-        return [compare_scores(averaged, qrels=benchmark.title, baseline=chosen)]
+        used = [judgments[task] for task in scored]
+        return [compare_scores(averaged, qrels=benchmark.title, judgments=used, baseline=chosen)]
     return [
-        compare_scores([by_task[task] for by_task in whole.values()], qrels=judged[task], baseline=chosen)
+        compare_scores(
+            [by_task[task] for by_task in whole.values()],
+            qrels=judged[task],
+            judgments=[judgments[task]],
+            baseline=chosen,
+        )
         for task in scored
     ]
 

@@ -208,6 +208,7 @@ def test_systems_with_all_tasks_are_compared_over_tasks_the_others_are_left_out(
     [comparison] = benchmark.score(pets, systems, reasons).comparisons
     assert [(d.run, d.baseline) for d in comparison.differences] == [("second", "first")]
     assert comparison.tasks == {"cats": 2, "dogs": 1}
+    assert [(one["name"], len(one["sha256"])) for one in comparison.judgments] == [("cats", 64), ("dogs", 64)]
 
 
 @pytest.mark.parametrize(("tolerance", "holds"), [("41.5464", False), ("41.5465", True)])
