@@ -106,36 +106,14 @@ def _noise(manifest: dict[str, Any]) -> dict[str, float | None]:
 
 
 def _said(path: Path, query: str) -> dict[tuple[str, ...], dict[str, Any]]:
-    """Per document (or documents asked about together): how the answer ended, the log-odds, and what was thought.
-
-    The last verdict decides the status, or the last answer where it is a failure or there is no verdict. A thought in
-    pieces is put together; several thoughts (samples, or other options earlier) are paragraphs.
-    """
-    from limrank.llm import recorded_answers
+    """Per document (or documents asked about together): how the answer ended, the log-odds, and what was thought."""
+    from limrank.llm import put_together, recorded_answers
 
     calls = path.with_name(path.name + ".calls.jsonl")
     answers: dict[tuple[str, ...], list[Response]] = {}
     for doc_ids, answer in recorded_answers(calls, query) if calls.is_file() else ():
         answers.setdefault(doc_ids, []).append(answer)
-    return {doc_ids: _put_together(of_these) for doc_ids, of_these in answers.items()}
-
-
-def _put_together(answers: Sequence[Response]) -> dict[str, Any]:
-    thoughts, goes_on = [""], True
-    for answer in answers:
-        if answer.text:
-            thoughts += [] if goes_on else [""]
-            thoughts[-1] += answer.text
-            goes_on = answer.finish_reason == "length"
-        elif answer.status != "ok":
-            # A forced verdict closed the thought; a look at the labels that is `ok` may be followed by more of it.
-            goes_on = False
-    verdicts = [answer for answer in answers if answer.logprobs]
-    decides = verdicts[-1] if verdicts and answers[-1].status in ("ok", "forced") else answers[-1]
-    about: dict[str, Any] = {"status": decides.status, "thought": "\n\n".join(thoughts), "error": decides.error}
-    if len(decides.logprobs) == 2:
-        about["log_odds"] = decides.logprobs[0] - decides.logprobs[1]
-    return about
+    return {doc_ids: put_together(of_these)._asdict() for doc_ids, of_these in answers.items()}
 
 
 def _level(relevance: object) -> str:

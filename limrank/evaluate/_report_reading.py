@@ -12,7 +12,7 @@ from limrank.datasets import Dataset
 from limrank.errors import LimrankError, Mismatch
 from limrank.evaluate._report_figures import ranks
 from limrank.evaluate._report_task import Task
-from limrank.llm import recorded_by_query
+from limrank.llm import put_together, recorded_by_query
 from limrank.records import Document, Response, contents
 
 LOOKUP = 5000
@@ -101,20 +101,16 @@ def _answers(task: Task, name: str, notes: list[str]) -> Answers:
 def _said(
     answers: Iterable[tuple[tuple[str, ...], Response]], shown: Mapping[str, None], characters: int
 ) -> tuple[dict[str, list[Any]], list[list[Any]]]:
-    """By document: status, log-odds, thought; and the answers about several, each with their ids behind its status.
-
-    A thought in pieces is put together; of several answers about the same documents the last decides the status.
-    """
-    found: dict[tuple[str, ...], list[Any]] = {}
+    """By document: status, log-odds, thought; and the answers about several, each with their ids behind its status."""
+    of_these: dict[tuple[str, ...], list[Response]] = {}
     for doc_ids, answer in answers:
-        if len(doc_ids) == 1 and doc_ids[0] not in shown:
-            continue
-        odds = answer.logprobs[0] - answer.logprobs[1] if len(answer.logprobs) == 2 else None
-        before = found.get(doc_ids, ["", None, ""])
-        text = before[2] + (answer.text or answer.error)
-        found[doc_ids] = [answer.status, before[1] if odds is None else round(odds, 4), text]
-    for record in found.values():
-        record[2] = cut_middle(record[2], THOUGHT * characters)
+        if len(doc_ids) != 1 or doc_ids[0] in shown:
+            of_these.setdefault(doc_ids, []).append(answer)
+    found: dict[tuple[str, ...], list[Any]] = {}
+    for doc_ids, listed in of_these.items():
+        said = put_together(listed)
+        odds = None if said.log_odds is None else round(said.log_odds, 4)
+        found[doc_ids] = [said.status, odds, cut_middle(said.thought or said.error, THOUGHT * characters)]
     single = {doc_ids[0]: record for doc_ids, record in found.items() if len(doc_ids) == 1}
     return single, [[status, list(ids), text] for ids, (status, _, text) in found.items() if len(ids) != 1]
 

@@ -12,9 +12,20 @@ from typing import Protocol, TypeAlias, cast
 
 from limrank import plugins
 from limrank.llm._rounding import rounding
+from limrank.llm._said import Said, put_together
 from limrank.records import Request, Response
 
-__all__ = ["LLM", "Delivery", "checked", "open_llm", "recorded_answers", "recorded_by_query", "rounding"]
+__all__ = [
+    "LLM",
+    "Delivery",
+    "Said",
+    "checked",
+    "open_llm",
+    "put_together",
+    "recorded_answers",
+    "recorded_by_query",
+    "rounding",
+]
 
 Delivery: TypeAlias = list[tuple[int, Response]]
 

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from limrank.cli import run as limrank
-from limrank.cli._shown_run import _put_together
 from limrank.llm.fake import Fake, by_digest
-from limrank.records import Document, Query, Response, ScoredDoc
+from limrank.records import Document, Query, ScoredDoc
 from limrank.rerank import Job, open_reranker
 
 PASSAGES = {"d1": "the cat sat on the mat", "d2": "a dog chased the cat", "d3": "stock markets fell"}
@@ -55,25 +54,8 @@ def test_a_failure_is_shown_with_its_reason(pets: Path, capsys) -> None:
     assert {row["status"] for row in json.loads(capsys.readouterr().out)["documents"]} == {"failed"}
 
 
-def put_together(*answers: Response) -> tuple[str, str]:
-    about = _put_together(answers)
-    return about["status"], about["thought"]
-
-
-def test_pieces_of_a_thought_are_put_together_and_several_thoughts_are_paragraphs() -> None:
-    piece, end = Response("The cat ", finish_reason="length"), Response("sat.</think>", finish_reason="stop")
-    label, forced = Response(logprobs=(-1.0, -2.0)), Response(logprobs=(-1.0, -3.0), status="forced")
-    assert put_together(piece, label, end, label) == ("ok", "The cat sat.</think>")
-    assert put_together(end, label, end, label) == ("ok", "sat.</think>\n\nsat.</think>")
-    assert put_together(piece, forced, end, label) == ("ok", "The cat \n\nsat.</think>")
-
-
 def test_the_last_verdict_decides_the_status_whatever_was_said_later(pets: Path, capsys) -> None:
     """With a smaller budget a thought may be cut back to the same sentence, so that its verdict is on record."""
-    forced = Response(logprobs=(-1.0, -3.0), status="forced")
-    later = Response("The cat", finish_reason="length")
-    assert put_together(Response("The cat sat.", finish_reason="length"), forced, later)[0] == "forced"
-    assert put_together(forced, later, Response(status="failed", error="no answer"))[0] == "failed"
     # On record: thoughts of 24 tokens, then of 12.
     for budget in ("24", "12"):
         assert rerank(f"pointwise think=full budget={budget}", "fake:hash", "--prompt", "rank1", "--force") == 0
