@@ -155,7 +155,7 @@ def alternatives(plan: Plan) -> list[Plan]:
     own = dict(spec.options)
     changes: tuple[dict[str, str], ...] = ()
     if spec.name == "pointwise":
-        loaded = prompt_of(module, plan.prompt)
+        loaded = prompt_of(spec, plan.prompt)
         if loaded.close and loaded.empty:
             own["think"] = "full" if settled["think"] == "auto" else settled["think"]
             changes = tuple({"think": think} for think in THINK)
@@ -184,7 +184,7 @@ class _Asking:
         module, what = plugins.find("rerank", spec.name), f"reranking method {spec.name}"
         if spec.model:
             raise LimrankError(f"{spec.name} has no model of its own: {spec.model!r} belongs behind --llm")
-        prompt = prompt_of(module, plan.prompt)
+        prompt = prompt_of(spec, plan.prompt)
         self.counter = Counter(self.tally, thought_tokens, letters="letter" in prompt.placeholders)
         # Without `Recorded`, which `open_reranker` puts before a model: there is nothing to remember here.
         given = {"llm": self.counter, "prompt": prompt}

@@ -124,7 +124,7 @@ def open_reranker(
     _refuse_surplus(spec, wants, llm=llm, prompt=prompt, cache=cache)
     values: dict[str, object] = {"model": spec.model, "calls": calls}
     if "prompt" in wants:
-        values["prompt"] = prompt_of(module, prompt)
+        values["prompt"] = prompt_of(spec, prompt)
     if "llm" in wants:
         opened = open_llm(llm or LLM_SPEC) if isinstance(llm, str | None) else llm
         if cache is not None:
@@ -138,15 +138,21 @@ def open_reranker(
     return cast(Reranker, plugins.call(module.load, *(values[name] for name in wants), options=spec.options, what=what))
 
 
-def prompt_of(module: Any, name: str = "") -> Prompt:
-    """The prompt of this name or file, or the method's own, as the method `module` needs it.
+def prompt_of(spec: plugins.Spec, name: str = "") -> Prompt:
+    """The prompt of this name or file as a method needs it; without a name, the method's own for its options.
+
+    A method whose options ask for different prompts has `prompt_for(options)` beside `PROMPT`.
 
     Raises:
         Unknown: No shipped prompt has this name.
         BadFile: The file is no prompt, or none for this method.
     """
+    module = plugins.find("rerank", spec.name)
+    own = module.PROMPT
+    if hasattr(module, "prompt_for"):
+        own = module.prompt_for(plugins.settle(module.load, options=spec.options, what=f"reranking method {spec.name}"))
     needs, many = getattr(module, "NEEDS", ("query", "passage")), getattr(module, "MANY", False)
-    return prompts.load(name or module.PROMPT, needs=needs, many=many)
+    return prompts.load(name or own, needs=needs, many=many)
 
 
 def describe(method: str, reranker: Reranker, *, prompt: str = "") -> dict[str, Any]:
@@ -166,7 +172,7 @@ def describe(method: str, reranker: Reranker, *, prompt: str = "") -> dict[str, 
         "model": getattr(reranker, "identity", spec.model) if llm is None else llm.name,
     }
     if "prompt" in inspect.signature(module.load).parameters:
-        loaded = prompt_of(module, prompt)
+        loaded = prompt_of(spec, prompt)
         told["prompt"] = {"name": loaded.name, "sha256": loaded.sha256}
     return told
 

@@ -12,9 +12,9 @@ Sources: RankGPT (Sun et al. 2023, arXiv:2304.09542), FIRST (Reddy et al. 2024, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from functools import partial
-from typing import Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from limrank import plugins
 from limrank.errors import BadFile, LimrankError
@@ -69,6 +69,11 @@ class Outcome(NamedTuple):
     error: str = ""
 
 
+def prompt_for(options: Mapping[str, Any]) -> str:
+    """The prompt for whoever names none: letters for `logits`, a thought for `think`."""
+    return "listwise-letter" if options["logits"] else "listwise-think" if options["think"] else PROMPT
+
+
 def load(
     llm: LLM,
     prompt: Prompt,
@@ -92,7 +97,7 @@ def load(
 
     Args:
         llm: For `logits`: must know the full distribution.
-        prompt: For several documents. Its documents have numbers or letters; `listwise`, `listwise-letter` for
+        prompt: For several documents. Its documents have numbers or letters; default `listwise`, `listwise-letter` for
             `logits`, `listwise-think` for `think`.
         order: `sliding` is bottom-up, a window after the other; the other two ask about several windows at a time.
             `topdown` compares with the document at rank `top` of the first window, which pays where few documents are

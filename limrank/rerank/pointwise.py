@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from limrank import plugins
 from limrank.errors import BadFile, LimrankError
@@ -58,6 +58,11 @@ class How(NamedTuple):
     samples: int
     blend: float
     scale: Scale
+
+
+def prompt_for(options: Mapping[str, Any]) -> str:
+    """The prompt for whoever names none: one that opens a thought, where a thought is wanted."""
+    return PROMPT if options["think"] in ("auto", "none") else "rank1"
 
 
 def load(
@@ -103,7 +108,8 @@ def load(
         think = "full" if prompt.close else "none"
     if think != "none" and not prompt.close:
         raise BadFile(
-            f"prompt {prompt.name}: opens no thought (it has no close); think={think} cannot be asked with it"
+            f"prompt {prompt.name}: opens no thought (it has no close), so think={think} cannot be asked with it; "
+            "rank1 does"
         )
     if (think == "none" or top) and prompt.close and not prompt.empty:
         raise BadFile(f"prompt {prompt.name}: opens a thought and says nothing (empty) that could stand for it")

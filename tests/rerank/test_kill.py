@@ -31,8 +31,7 @@ class Cats:
 
 method, llm, out = sys.argv[1:]
 run = Run({f"q{n}": [(f"d{(n + i) % 30}", -float(i)) for i in range(20)] for n in range(12)}, name="first")
-prompt = {"pointwise think": "rank1", "listwise logits": "listwise-letter"}.get(method.partition("=")[0], "")
-reranker = open_reranker(method, llm=llm or None, prompt=prompt, calls=Path(out + ".calls.jsonl"))
+reranker = open_reranker(method, llm=llm or None, calls=Path(out + ".calls.jsonl"))
 result = rerank(run, Cats(), reranker)
 result.check()
 result.run.write(out)

@@ -13,7 +13,7 @@ from limrank.llm import open_llm
 from limrank.llm.fake import Fake, by_judgments
 from limrank.qrels import Qrels
 from limrank.records import Document, Query, Response
-from limrank.rerank import Job, Judged, Ranking, Reranker, open_reranker, rerank
+from limrank.rerank import Job, Judged, Ranking, Reranker, describe, open_reranker, rerank
 from limrank.run import Run
 
 WORDS = ["cat", "dog", "sleeps", "runs", "far", "moon", "blue", "seven"]
@@ -341,3 +341,23 @@ def test_what_a_method_has_no_use_for_is_refused(tmp_path: Path) -> None:
 def test_an_opened_llm_can_be_given(tmp_path: Path) -> None:
     result = rerank(first_stage(dataset := Small()), dataset, open_reranker("pointwise", llm=open_llm("fake")))
     assert result.run.name == "first+pointwise" and result.counts["asked"] == 48
+
+
+@pytest.mark.parametrize(
+    ("method", "prompt"),
+    [
+        ("pointwise", "true-false"),
+        ("pointwise think=none", "true-false"),
+        ("pointwise think=full budget=16", "rank1"),
+        ("pointwise think=top:2 budget=16", "rank1"),
+        ("listwise", "listwise"),
+        ("listwise think=64", "listwise-think"),
+        ("listwise logits=true", "listwise-letter"),
+    ],
+)
+def test_whoever_names_no_prompt_has_one_that_fits_the_options(method: str, prompt: str) -> None:
+    reranker = open_reranker(method, llm="fake:hash")
+    assert describe(method, reranker)["prompt"]["name"] == prompt
+    assert rerank(first_stage(Small()), Small(), reranker, depth=4).counts["documents"] == 16
+    with pytest.raises(BadFile, match="rank1 does"):
+        open_reranker("pointwise think=full", llm="fake:hash", prompt="true-false")
