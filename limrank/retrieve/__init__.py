@@ -247,13 +247,21 @@ def _occupied(out: Path) -> bool:
 
 def _difference(manifest: Manifest, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
     """What tells the index of a manifest from the one that is wanted; empty when nothing does."""
-    there = dict(manifest.inputs) | {"kind": manifest.parameters.get("kind")} | manifest.parameters.get("options", {})
-    wanted = dict(inputs) | {"kind": parameters["kind"]} | parameters["options"]
+    # Options keep a place of their own: one of them may be called as an input is (faiss' `revision` is the model's).
+    there = {**_inputs_in_words(manifest.inputs), "kind": manifest.parameters.get("kind")}
+    wanted = {**_inputs_in_words(inputs), "kind": parameters["kind"]}
+    if there["kind"] == wanted["kind"]:
+        there |= {f"option {key}": value for key, value in manifest.parameters.get("options", {}).items()}
+        wanted |= {f"option {key}": value for key, value in parameters["options"].items()}
     return ", ".join(
         f"{key}: {there.get(key)!r} there, {wanted.get(key)!r} wanted"
         for key in {**there, **wanted}
         if there.get(key) != wanted.get(key)
     )
+
+
+def _inputs_in_words(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {"documents" if key == "revision" else key: value for key, value in inputs.items()}
 
 
 @contextlib.contextmanager

@@ -167,6 +167,18 @@ def test_an_index_is_not_searched_with_another_model(tmp_path, tiny):
         retrieve(path, QUERIES, options={"revision": "v2"})
 
 
+def test_an_index_of_changed_documents_is_not_taken_for_the_same(tmp_path):
+    # faiss' own option `revision`, of the model, is not the revision of the documents.
+    changed = Collection([*DOCUMENTS[:2], DOCUMENTS[9]])
+    changed.revision = "2"
+    out = built(tmp_path / "index", DOCUMENTS[:2])
+    with pytest.raises(Mismatch, match="documents: '1' there, '2' wanted"):
+        index(changed, "faiss", out=out, options={"backend": "onnx"})
+    with pytest.raises(Mismatch, match=r"\(option revision: '' there, 'v2' wanted\)"):
+        built(out, DOCUMENTS[:2], revision="v2")
+    assert index(Collection(DOCUMENTS[:2]), "faiss", out=out, options={"backend": "onnx"}).already_there
+
+
 def test_broken_files_are_errors_that_say_what_to_do(tmp_path, things):
     path = tmp_path / "index"
     shutil.copytree(things, path)

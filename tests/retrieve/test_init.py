@@ -98,7 +98,7 @@ def test_the_same_index_is_not_built_twice(tmp_path):
     ("collection", "options", "difference"),
     [
         (Collection(name="vegetables"), {}, "'fruit' there, 'vegetables' wanted"),
-        (Collection(revision="2"), {}, "revision: '1' there, '2' wanted"),
+        (Collection(revision="2"), {}, "documents: '1' there, '2' wanted"),
         (Collection(), {"docvectors": "false"}, "docvectors: True there, False wanted"),
     ],
 )
