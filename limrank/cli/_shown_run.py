@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limrank.cli._terminal import emit_json, table
+from limrank.cli._unjudged import without_verdict
 from limrank.errors import Unknown
 from limrank.records import Response
 
@@ -46,12 +47,14 @@ def _show_manifest(path: Path, run: Run, *, as_json: bool) -> None:
     }
     noise = _noise(manifest)
     if as_json:
-        emit_json({"run": run.name, **about, **noise, "manifest": manifest})
+        emit_json({"run": run.name, **about, **noise, "warnings": without_verdict(path), "manifest": manifest})
         return
     table(["run", *about], [[run.name, *about.values()]])
     for bound in noise.values():
         told = "how its server rounds is not known here" if bound is None else f"up to {bound:g}"
         print(f"rounding (batches, kernels; says nothing about documents) moves a probability by: {told}")
+    for text in without_verdict(path):
+        print(text)
     print(json.dumps(manifest, indent=2, ensure_ascii=False) if manifest else "no manifest")
 
 

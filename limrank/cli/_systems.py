@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limrank.cli._judged import collection
+from limrank.cli._unjudged import without_verdict
 from limrank.errors import BadFile, LimrankError
 
 if TYPE_CHECKING:
@@ -119,14 +120,16 @@ def files_of(systems: Mapping[str, Sequence[str]], tasks: Sequence[Task], *, alo
 
 
 def open_run(path: Path, judged: Sequence[Judged], *, drop_excluded: bool) -> tuple[Run, tuple[str, ...]]:
-    """A run less what the judgments' datasets exclude, where that is wanted; and a sentence on what was, or was not.
+    """A run less what the judgments' datasets exclude, where that is wanted; and what has to be known of it.
+
+    The sentences tell what was excluded or was not, and what a reranker left without a verdict.
 
     Raises:
         LimrankError: Documents are to be dropped, and nobody knows which.
     """
     from limrank.run import Run
 
-    run, sentences = Run.read(path), []
+    run, sentences = Run.read(path), without_verdict(path)
     for one in judged:
         if drop_excluded and not one.dataset:
             raise LimrankError(

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from limrank.cli._files import dataset_input, finished, run_place, save_run
 from limrank.cli._stages import Stage, stages_of, tell
 from limrank.cli._terminal import emit_json, note, track
+from limrank.cli._unjudged import without_verdict
 from limrank.errors import LimrankError
 from limrank.manifest import Manifest, file_input, path_of
 from limrank.records import Status
@@ -137,6 +138,8 @@ def _rerank(
     started = time.monotonic()
     parameters = {"method": describe(stage.method, reranker, prompt=stage.prompt), "depth": stage.depth}
     inputs = {"run": file_input(run), "dataset": dataset_input(collection)}
+    for text in without_verdict(run):
+        note(text)
     # A kill between the run and its manifest leaves a run whose answers say whose it is.
     unfinished = _calls(place).exists() and not path_of(place).exists()
     force = force or unfinished
@@ -224,6 +227,8 @@ def fuse(
     norms = norm or ["minmax"]
     parameters = {"method": method, "norm": norms, "weights": weights, "rrf_k": rrf_k, "depth": depth}
     inputs = {"runs": [file_input(run) for run in runs]}
+    for text in (text for run in runs for text in without_verdict(run)):
+        note(text)
     if finished(place, command="fuse", parameters=parameters, inputs=inputs, force=force):
         note(f"{place}: already there, made from the same runs in the same way; --force makes it again")
     else:

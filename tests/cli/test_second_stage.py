@@ -240,3 +240,38 @@ def test_list_and_show_tell_what_is_known_of_models_and_from_where(limrank: Limr
     assert "arXiv 2510.23544" in shown and "nDCG@10" in shown and "top_k=10" in shown
     assert json.loads(limrank("show", "model", "rank1-3b", "--json")[1])["recalled"] == ["licence"]
     assert "did you mean limrank-7b" in limrank("show", "model", "limrank-7")[2]
+
+
+def test_a_run_with_documents_without_a_verdict_says_so_wherever_it_is_read(limrank: Limrank) -> None:
+    failing = ["--llm", "fake:hash failed=0.4", "--method", "pointwise", "--depth", "5"]
+    assert limrank("rerank", RUN, "pets", *failing, "--out", "ff.trec")[0] == 1
+    lost = json.loads(Path("ff.trec.manifest.json").read_text())["counts"]["without_verdict"]
+    assert 0 < lost < 15
+    told = f"ff: {lost} of 15 reranked documents have no verdict and stand where the first stage had them"
+    on_pets = ["--dataset", "pets"]
+    again = ["--method", "likelihood", "--llm", "fake:hash", "--out", "again.trec"]
+    every = {
+        "evaluate": limrank("evaluate", "ff.trec", *on_pets),
+        "compare": limrank("compare", "ff.trec", RUN, *on_pets),
+        "fuse": limrank("fuse", "ff.trec", RUN, "--out", "fused.trec"),
+        "rerank": limrank("rerank", "ff.trec", "pets", *again),
+        "show": limrank("show", "ff.trec"),
+        "report": limrank("report", "ff.trec", RUN, *on_pets, "--out", "ff.md"),
+    }
+    assert {name: (code, (out + err).count(told)) for name, (code, out, err) in every.items()} == dict.fromkeys(
+        every, (0, 1)
+    )
+    assert told in Path("ff.md").read_text()
+    # A file that is another one than the manifest tells of: nothing is known of it.
+    Path("ff.trec").write_text(Path(RUN).read_text())
+    assert "no verdict" not in limrank("evaluate", "ff.trec", *on_pets)[2]
+
+
+def test_answers_of_no_use_are_told_where_every_document_has_a_verdict(limrank: Limrank) -> None:
+    assert limrank("rerank", RUN, "pets", "--llm", "fake:hash", "--method", "pointwise", "--out", "r.trec")[0] == 0
+    assert "of no use" not in limrank("evaluate", "r.trec", "--dataset", "pets")[2]
+    manifest = json.loads(Path("r.trec.manifest.json").read_text())
+    manifest["counts"] |= {"malformed": 2, "failed": 1}
+    Path("r.trec.manifest.json").write_text(json.dumps(manifest))
+    told = "r: 3 answers were of no use to the reranker and left documents in the order they had"
+    assert told in limrank("evaluate", "r.trec", "--dataset", "pets")[2]
