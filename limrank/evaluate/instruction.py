@@ -254,6 +254,11 @@ def _notes(old: Run, new: Run, original: Qrels, changed: Qrels, documents: Docum
     notes = []
     if unchanged := [topic for topic in original if topic not in documents]:
         notes.append(f"{_without_change(unchanged, original)}: p-MRR leaves them out")
+    if all(list(old.doc_ids(topic)) == list(new.doc_ids(topic)) for topic in documents):
+        notes.append(
+            f"the two rankings are identical for all {len(documents)} topics: this run ignores the instruction; "
+            "p-MRR is 0 by construction"
+        )
     pairs = [(topic, doc_id) for topic, doc_ids in documents.items() for doc_id in doc_ids]
     raised = [(t, d) for t, d in pairs if changed[t].get(d, 0) > max(original[t][d], 0)]
     if raised:

@@ -103,6 +103,16 @@ def test_what_is_in_neither_ranking_is_told():
     assert notes == ["1 of 2 changed documents are in neither ranking; they count as unmoved"]
 
 
+def test_rankings_that_are_the_same_for_every_topic_are_told():
+    followed = evaluate_pairs([ORIGINAL, CHANGED], [OG, NARROW]).warnings()
+    assert not any("identical" in sentence for sentence in followed)  # q3's are the same, the others are not
+    scores = evaluate_pairs([ORIGINAL, ORIGINAL.renamed("new")], [OG, NARROW])
+    assert scores.means == {"p-MRR": 0}
+    assert scores.warnings() == [
+        "the two rankings are identical for all 3 topics: this run ignores the instruction; p-MRR is 0 by construction"
+    ]
+
+
 def test_documents_that_change_are_those_judged_otherwise_and_unjudged_is_not_relevant():
     # b goes from 2 to 1; a of q3 is not judged any more.
     assert changed_documents(OG, NARROW) == {"q1": ("a",), "q2": ("c", "b"), "q3": ("a",)}
