@@ -93,7 +93,7 @@ def retrieve(
     """
     from limrank.datasets import open_dataset
     from limrank.manifest import path_of
-    from limrank.retrieve import open_index
+    from limrank.retrieve import check_documents, open_index
     from limrank.retrieve import retrieve as search
 
     started = time.monotonic()
@@ -109,6 +109,7 @@ def retrieve(
     chosen = {"query_side": query_side or None, "rm3": rm3 or None, "k1": k1, "b": b}
     given = {key: str(value) for key, value in chosen.items() if value is not None} | options_of(options)
     retriever = open_index(folder, options=given)
+    check_documents(folder, collection)
     place = run_place(collection.name, name or retriever.name, out)
     parameters = {"k": k, "options": given, "retriever": retriever.name}
     from limrank.files import sha256

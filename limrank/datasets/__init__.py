@@ -14,6 +14,9 @@ from limrank import plugins
 from limrank.qrels import Qrels
 from limrank.records import Document, Query
 
+# The corpus revision of a dataset of queries only, which any index may be searched with.
+NO_DOCUMENTS = "no documents"
+
 
 class Dataset(Protocol):
     """A collection.
@@ -22,8 +25,9 @@ class Dataset(Protocol):
         name: As the user writes it: "bright/biology", "stdlib"; of a folder its last part.
         revision: What pins the content (a version, a commit, a hash); goes into every manifest.
 
-    One whose judgments can change under the same documents also has `corpus_revision`, which pins the documents alone:
-    an index is known by that, and outlives a corrected judgment.
+    One whose queries or judgments can differ over the same documents also has `corpus_revision`, which pins the
+    documents alone, or is NO_DOCUMENTS: an index is known by that, outlives a corrected judgment, and is searched with
+    the queries of every dataset of the same documents.
     """
 
     @property

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from limrank.datasets import _lines, _topics
+from limrank.datasets import NO_DOCUMENTS, _lines, _topics
 from limrank.datasets._corpus import Corpus
 from limrank.errors import BadFile
 from limrank.files import open_lines, read_text, sha256
@@ -62,7 +62,7 @@ class FolderDataset:
     def corpus_revision(self) -> str:
         """The same of the documents alone."""
         if self._documents is None:
-            return "no documents"
+            return NO_DOCUMENTS
         name = self._documents.relative_to(self.folder).as_posix()
         return f"{name} sha256 {Corpus(self._documents, name=self.name).fingerprint()}"
 

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from limrank import plugins
+from limrank.datasets import NO_DOCUMENTS
 from limrank.datasets._lines import well_formed
 from limrank.errors import LimrankError, Mismatch, Unknown
 from limrank.extras import require
@@ -56,6 +57,14 @@ class IrdsDataset:
         digest = hashlib.sha256("".join(f"{key} {md5}\n" for key, md5 in sorted(files.items())).encode()).hexdigest()
         pinned = [f"md5 sums of downloads sha256 {digest[:12]}"] if files else []
         return ", ".join([f"ir_datasets {irds.__version__}", *counts, *pinned])
+
+    @property
+    def corpus_revision(self) -> str:
+        """The version of ir_datasets, and the id of the documents: beir/scifact for beir/scifact/test, too."""
+        if not self._source.has("docs"):
+            return NO_DOCUMENTS
+        irds = library()
+        return f"ir_datasets {irds.__version__}, documents of {irds.docs_parent_id(self.name)}"
 
     def documents(self) -> Iterator[Document]:
         """All documents in the collection's order.

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from limrank import plugins
-from limrank.datasets import Dataset
+from limrank.datasets import NO_DOCUMENTS, Dataset
 from limrank.errors import BadFile, BadRecord, LimrankError, Mismatch
 from limrank.manifest import Manifest, path_of
 from limrank.progress import Track, silent
@@ -98,7 +98,7 @@ def index(
     module = plugins.find("retrieve", kind)
     settled = plugins.settle(module.build, options=options, what=f"index kind {kind!r}")
     parameters = {"kind": kind, "options": settled}
-    inputs = {"dataset": dataset.name, "revision": getattr(dataset, "corpus_revision", dataset.revision)}
+    inputs = {"dataset": dataset.name, "revision": _documents_of(dataset)}
     if _occupied(out) and not force:
         manifest = Manifest.read(out)
         if difference := _difference(manifest, inputs, parameters):
@@ -143,6 +143,28 @@ def open_index(path: Path, *, options: Mapping[str, str] = {}) -> Retriever:
         plugins.find("retrieve", kind).open_index, path, manifest, options=options, what=f"index kind {kind!r}"
     )
     return retriever
+
+
+def check_documents(path: Path, dataset: Dataset) -> None:
+    """Accept the index for the queries of a dataset, or raise where it is one of other documents than the dataset's.
+
+    Queries of one corpus may be of many datasets, and a dataset without documents is asked of any index.
+
+    Args:
+        path: The index folder.
+        dataset: Whose queries are to be searched.
+
+    Raises:
+        Mismatch: It is an index of another corpus, or of this one before it was changed.
+    """
+    inputs = Manifest.read(path).inputs
+    there, wanted = inputs.get("revision"), _documents_of(dataset)
+    if there in (None, wanted) or wanted == NO_DOCUMENTS:
+        return
+    raise Mismatch(
+        f"{path}: is an index of {inputs.get('dataset')} ({there}), not of the documents of {dataset.name} ({wanted}); "
+        "search an index of those, made with: limrank index DATASET (and --force, where one is out of date)"
+    )
 
 
 def retrieve(
@@ -234,6 +256,12 @@ class _Checked:
                 raise BadRecord(f"{self.name}: document {number} has the id {document.doc_id!r} of an earlier one")
             seen.add(document.doc_id)
             yield document
+
+
+def _documents_of(dataset: Dataset) -> str:
+    """What pins a dataset's documents; where it does not tell them from its queries, what pins all of it."""
+    revision: str | None = getattr(dataset, "corpus_revision", None)
+    return dataset.revision if revision is None else revision
 
 
 def _occupied(out: Path) -> bool:

@@ -1,6 +1,7 @@
 """The real commands, one after the other, on a small collection: what one writes the next one reads."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -75,6 +76,21 @@ def test_one_more_judgment_leaves_the_index_as_it_is_and_another_document_does_n
         done = limrank("index", "pets", "lucene", code=int(name == "corpus.jsonl"))
         path.write_text(before)
         assert ("already there" if name != "corpus.jsonl" else "is an index of something else") in done.stderr
+
+
+def test_an_index_is_searched_with_queries_of_its_own_documents_or_of_none(limrank, folder, first_stage):
+    variant, other = folder / "variant", folder / "other"
+    shutil.copytree(folder / "pets", variant)
+    (variant / "queries.jsonl").write_text('{"_id": "q1", "text": "dog"}\n')
+    shutil.copytree(variant, other)
+    shutil.copytree(variant, folder / "questions", ignore=shutil.ignore_patterns("corpus.jsonl"))
+    (other / "corpus.jsonl").write_text('{"_id": "d1", "text": "dog"}\n')
+    for name in ("variant", "questions"):
+        limrank("retrieve", "pets/lucene", name)
+    refused = limrank("retrieve", "pets/lucene", "other", code=1).stderr
+    assert "indexes/pets/lucene: is an index of pets (corpus.jsonl sha256" in refused
+    assert "not of the documents of other (corpus.jsonl sha256" in refused and "limrank index DATASET" in refused
+    assert refused.count("\n") == 1 and not (folder / "runs/other/bm25.trec").exists()
 
 
 def test_another_prompt_under_the_same_name_is_another_run(limrank, folder, first_stage):

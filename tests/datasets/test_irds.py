@@ -161,6 +161,12 @@ def test_a_collection_without_judgments_names_those_that_have_them() -> None:
         open_dataset("beir").lookup(["x"])
 
 
+def test_the_parts_of_a_collection_have_the_documents_of_the_whole() -> None:
+    found = {name: open_dataset(name).corpus_revision for name in ("beir/scifact", "beir/scifact/test", "vaswani")}  # type: ignore[attr-defined]
+    assert found["beir/scifact"] == found["beir/scifact/test"] != found["vaswani"]
+    assert found["beir/scifact"].endswith("documents of beir/scifact")
+
+
 def test_the_revision_says_version_counts_and_digest_without_a_download() -> None:
     revision = open_dataset("vaswani").revision
     assert revision.startswith(
