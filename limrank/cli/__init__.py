@@ -43,6 +43,8 @@ def application() -> Any:
         help_format="plaintext",
         version=f"limrank {__version__}",
         result_action="return_value",
+        # It would end without a word.
+        suppress_keyboard_interrupt=False,
         # No --empty-norm beside --norm: a list that is not given is empty.
         default_parameter=Parameter(negative_iterable=()),
     )
@@ -71,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
         code = application()(list(arguments), exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except CycloptsError as error:
-        print(f"limrank: {one_line(error)}; see limrank --help", file=sys.stderr)
+        print(f"limrank: {one_line(error).rstrip('.;')}; {hint(error, arguments)}", file=sys.stderr)
         return 2
     except LimrankError as error:
         print(f"limrank: {one_line(error)}", file=sys.stderr)
@@ -87,6 +89,16 @@ def run(arguments: Sequence[str]) -> int:
         print(f"limrank: {one_line(error)}", file=sys.stderr)
         return 1
     return code if isinstance(code, int) else 0
+
+
+def hint(error: Exception, arguments: Sequence[str]) -> str:
+    """What to do about a wrong command line."""
+    from cyclopts import UnusedCliTokensError
+
+    if isinstance(error, UnusedCliTokensError) and "=" in "".join(error.unused_tokens or ()):
+        return 'what takes options is one word for the shell: "pointwise think=full"'
+    known = arguments[0] if arguments and arguments[0] in COMMANDS else ""
+    return f"see limrank {known} --help" if known else "see limrank --help"
 
 
 def one_line(error: Exception) -> str:

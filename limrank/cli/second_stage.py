@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from limrank.rerank import Reranked, Reranker
 
 STATUSES = frozenset(get_args(Status))
-OF_SUMMARY = ("asked", "reused", "truncated", "prompt_tokens", "completion_tokens")
+OF_SUMMARY = ("retried", "asked", "reused", "truncated", "prompt_tokens", "completion_tokens")
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 Force = Annotated[bool, Parameter(name="--force", negative=())]
 

@@ -76,14 +76,18 @@ class Reranked:
             query_id, doc_id, error = self.failures[0]
             raise TooManyFailed(
                 f"{missing} of {self.counts['documents']} documents have no verdict and kept their first-stage rank, "
-                f"e.g. query {query_id!r}, document {doc_id!r}: {error}; run again to ask for them again, or allow "
-                f"them with --max-failed {lost}"
+                f"e.g. query {query_id!r}, document {doc_id!r}: {error}; {self._advice()}"
             )
         if lost > max_failed:
             raise TooManyFailed(
-                f"{lost} questions have no usable answer and left documents in the order they had; run again to ask "
-                f"again what failed, or allow them with --max-failed {lost}"
+                f"{lost} questions have no usable answer and left documents in the order they had; {self._advice()}"
             )
+
+
+    def _advice(self) -> str:
+        # A malformed answer is an answer: it is on record, and the model would give it again.
+        again = "run again to ask again what failed" if self.counts.get("failed", 1) else "ask another model or prompt"
+        return f"{again}, or allow them with --max-failed {unusable(self.counts)}"
 
 
 def unusable(counts: Mapping[str, int]) -> int:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 from limrank.llm import LLM
 from limrank.llm import _drive as driver
-from limrank.records import Request, Response
+from limrank.records import Request, Response, Status
 from limrank.rerank._ranking import Job, Ranking
 
 Steps: TypeAlias = Generator[list[Request], list[Response], Ranking]
@@ -38,8 +38,17 @@ class Driven:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """The language model's counts, if it keeps any, and the method's own, which win where both count the same."""
-        return {**getattr(self.llm, "counts", {}), **self.tally}
+        """The language model's counts, if it keeps any, and the method's own, which win where both count the same.
+
+        An answer that the method could not use, or asked for again (`retried`), is not `ok`, whatever the model says of
+        it: the statuses and `retried` are together as many as there were answers.
+        """
+        model: Mapping[str, int] = getattr(self.llm, "counts", {})
+        both = {**model, **self.tally}
+        if "ok" in model:
+            others = sum(both.get(name, 0) for name in ("forced", "malformed", "failed", "retried"))
+            both["ok"] = max(sum(model.get(status, 0) for status in get_args(Status)) - others, 0)
+        return both
 
     def rerank(self, jobs: Iterable[Job]) -> Iterator[Ranking]:
         """As `Reranker.rerank`."""

@@ -1,7 +1,10 @@
 """Bad input: one line on stderr that says what, where and what to do, and an exit code that is not 0."""
 
+import json
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -81,3 +84,55 @@ def test_the_same_input_without_the_mistake_is_no_error(folder):
     done = limrank("evaluate", "good.trec", "--qrels", "good.qrels", cwd=folder)
     assert (done.returncode, "0.5000" in done.stdout) == (0, True)
     assert "q2" in done.stderr
+
+
+def test_an_interrupted_rerank_says_how_to_go_on_and_does(tmp_path):
+    (tmp_path / "pets").mkdir()
+    documents = "".join(f'{{"_id": "d{i}", "text": "pet {i}"}}\n' for i in range(40))
+    (tmp_path / "pets" / "corpus.jsonl").write_text(documents)
+    (tmp_path / "pets" / "queries.jsonl").write_text('{"_id": "q1", "text": "a pet"}\n')
+    (tmp_path / "first.trec").write_text("".join(f"q1 Q0 d{i} {i + 1} {40 - i} first\n" for i in range(40)))
+    command = ["rerank", "first.trec", "pets", "--method", "pointwise", "--out", "out.trec", "--llm"]
+    # Where the tests run in the background, SIGINT is ignored, and so it would be here.
+    program = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "from limrank.cli import run; sys.exit(run(sys.argv[1:]))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *command, "fake:hash batch=1 delay=0.2"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    calls = tmp_path / "out.trec.calls.jsonl"
+    while process.poll() is None and not (calls.exists() and calls.stat().st_size):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and not (tmp_path / "out.trec").exists()
+    assert errors.splitlines()[-1] == "limrank: interrupted; the same command goes on where this one stopped"
+    done = limrank(*command, "fake:hash batch=1 delay=0.2", "--json", cwd=tmp_path)
+    counts = json.loads(done.stdout)["counts"]
+    assert counts["asked"] + counts["reused"] == 40 and counts["reused"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rerank", "a", "b", "--method", "pointwise", "think=full"], 'one word for the shell: "pointwise think=full"'),
+        (["rerank", "a", "b", "--no-such"], "see limrank rerank --help"),
+        (["rerankk"], "see limrank --help"),
+    ],
+)
+def test_a_wrong_command_line_says_where_to_look(arguments, message, tmp_path):
+    done = limrank(*arguments, cwd=tmp_path)
+    assert done.returncode == 2 and message in done.stderr and ".;" not in done.stderr
+
+
+def test_what_a_model_answers_malformed_is_not_asked_again_and_nobody_is_told_so(tmp_path):
+    (tmp_path / "pets").mkdir()
+    (tmp_path / "pets" / "corpus.jsonl").write_text('{"_id": "d1", "text": "cat"}\n{"_id": "d2", "text": "dog"}\n')
+    (tmp_path / "pets" / "queries.jsonl").write_text('{"_id": "q1", "text": "a pet"}\n')
+    (tmp_path / "first.trec").write_text(GOOD)
+    command = ["rerank", "first.trec", "pets", "--method", "listwise", "--llm", "fake:hash", "--out", "out.trec"]
+    done = limrank(*command, cwd=tmp_path)
+    assert done.returncode == 1 and "ask another model or prompt, or allow them with --max-failed 2" in done.stderr
+    assert "answers 0 ok, 0 forced, 1 malformed, 0 failed, retried 1, asked 2" in done.stdout
