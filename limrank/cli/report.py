@@ -98,7 +98,7 @@ def report(
     def score(words: Sequence[str], task: JudgedTask) -> Scores:
         key = task.label, words[0]
         scores = evaluate(opened[key], task.judged[0].qrels, names, missing=missing)
-        return replace(scores, notes=(*told[key], *both_instructions(task)))
+        return replace(scores, notes=(*scores.notes, *told[key], *both_instructions(task)))
 
     scored = [score_system(name, listed, tasks, score) for name, listed in systems.items()]
     comparison = compare_systems(scored, tasks, baseline=baseline, ways=ways)

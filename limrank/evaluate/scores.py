@@ -185,7 +185,8 @@ def evaluate(run: Run, qrels: Qrels, measures: Sequence[str] = DEFAULT, *, missi
     values = {
         name: {query_id: by_query.get(query_id, 0.0) for query_id in counted} for name, by_query in values.items()
     }
-    return Scores(run.name, values, means_of(values), len(judged), lacking, extra, missing == "skip")
+    notes = _of_another_collection(run, qrels, [query_id for query_id in judged if query_id in found])
+    return Scores(run.name, values, means_of(values), len(judged), lacking, extra, missing == "skip", notes=notes)
 
 
 def _check(run: Run, qrels: Qrels, judged: list[str], lacking: tuple[str, ...], missing: Missing) -> None:
@@ -200,6 +201,17 @@ def _check(run: Run, qrels: Qrels, judged: list[str], lacking: tuple[str, ...], 
             f"run {run.name} has no results for {len(lacking)} of {len(judged)} judged queries, e.g. {lacking[0]!r}; "
             "missing='zero' counts them as 0"
         )
+
+
+def _of_another_collection(run: Run, qrels: Qrels, query_ids: list[str]) -> tuple[str, ...]:
+    """A sentence where no ranking holds a judged document: a mean of 0 that no bad ranking explains."""
+    if any(not qrels[query_id].keys().isdisjoint(run.doc_ids(query_id)) for query_id in query_ids):
+        return ()
+    first = query_ids[0]
+    return (
+        f"none of {run.name}'s documents is judged for any query, e.g. {run.doc_ids(first)[0]!r} is found and "
+        f"{next(iter(qrels[first]))!r} judged for {first!r}: is it of the same collection?",
+    )
 
 
 def _trec_eval(

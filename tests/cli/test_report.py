@@ -143,3 +143,10 @@ def test_a_qrels_file_is_enough_for_tables(limrank, folder):
 def test_what_cannot_be_reported_is_one_line(limrank, arguments, message):
     done = limrank("report", *arguments, code=1)
     assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_what_an_evaluation_notes_is_in_the_report(limrank, folder):
+    (folder / "foreign.trec").write_text("".join(f"{query_id} Q0 x 1 1 t\n" for query_id in RELEVANT))
+    doubt = "none of foreign's documents is judged for any query"
+    done = limrank("report", "foreign.trec", "pets/runs/first.trec", "--dataset", "pets", "--out", "foreign.md")
+    assert doubt in done.stderr and doubt in (folder / "foreign.md").read_text()

@@ -145,6 +145,18 @@ def test_a_query_without_judgments_does_not_count_and_is_named():
     assert scores.warnings() == ["bm25 has 1 query without judgments, e.g. 'q3'; it does not count"]
 
 
+def test_a_run_without_any_judged_document_is_doubted():
+    qrels = Qrels({"q1": {"d1": 1}, "q2": {"d2": 0}})
+    scores = evaluate(Run({"q1": [("x", 1)], "q2": [("d1", 1)]}, name="bm25"), qrels, ["MRR"])
+    assert scores.means == {"MRR": 0}
+    assert scores.warnings() == [
+        "none of bm25's documents is judged for any query, e.g. 'x' is found and 'd1' judged for 'q1': is it of the "
+        "same collection?"
+    ]
+    # One document that is judged, relevant or not, is enough.
+    assert evaluate(Run({"q1": [("x", 1)], "q2": [("d2", 1)]}), qrels, ["MRR"]).warnings() == []
+
+
 def test_run_and_qrels_of_other_queries_are_refused_with_an_example_of_both():
     with pytest.raises(Mismatch, match="no query in common: the run has 1, e.g. '101', the qrels have 1, e.g. 'q101'"):
         evaluate(Run({"101": [("d", 1)]}), Qrels({"q101": {"d": 1}}))
