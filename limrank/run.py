@@ -86,7 +86,7 @@ class Run(Mapping[str, Sequence[ScoredDoc]]):
 
         Raises:
             BadFile: A line has fewer than six columns, a score that is not a finite number, or a document that its
-                query already has; the message begins with file:line.
+                query already has, and the message begins with file:line; or there is no line at all.
         """
         path = Path(path)
         run = cls({}, name=name or name_of(path))
@@ -103,6 +103,8 @@ class Run(Mapping[str, Sequence[ScoredDoc]]):
                 run._add_unordered(query_id, columns[query_id][0], _scores(columns.pop(query_id)[1]), where=str(path))
         except (ValueError, BadRecord) as error:
             raise BadFile(_first_bad_line(path) or str(error)) from None
+        if not run:
+            raise BadFile(f"{path}: no results in it; make the run again, or give another file")
         return run
 
     def write(self, path: str | Path) -> None:

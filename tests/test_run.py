@@ -184,9 +184,11 @@ def test_an_archive_that_is_cut_off_is_a_bad_file(tmp_path):
         Run.read(tmp_path / "x.trec.gz")
 
 
-def test_an_empty_file_is_an_empty_run(tmp_path):
-    (tmp_path / "x.trec").write_text("\n")
-    assert dict(Run.read(tmp_path / "x.trec")) == {}
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_a_file_without_results_is_refused(tmp_path, text):
+    (tmp_path / "x.trec").write_text(text)
+    with pytest.raises(BadFile, match=r"x\.trec: no results in it"):
+        Run.read(tmp_path / "x.trec")
 
 
 def test_a_run_is_a_mapping_to_documents_with_scores():

@@ -275,3 +275,21 @@ def test_answers_of_no_use_are_told_where_every_document_has_a_verdict(limrank: 
     Path("r.trec.manifest.json").write_text(json.dumps(manifest))
     told = "r: 3 answers were of no use to the reranker and left documents in the order they had"
     assert told in limrank("evaluate", "r.trec", "--dataset", "pets")[2]
+
+
+def test_an_empty_run_is_refused_in_one_line_wherever_it_is_read(limrank: Limrank) -> None:
+    Path("empty.trec").write_text("")
+    by = ["--method", "likelihood", "--llm", "fake:hash"]
+    for command in (
+        ["rerank", "empty.trec", "pets", *by, "--out", "r.trec"],
+        ["estimate", "empty.trec", "pets", *by],
+        ["evaluate", "empty.trec", "--dataset", "pets"],
+        ["compare", RUN, "empty.trec", "--dataset", "pets"],
+        ["report", RUN, "empty.trec", "--dataset", "pets"],
+        ["fuse", RUN, "empty.trec", "--out", "r.trec"],
+        ["show", "empty.trec"],
+    ):
+        code, out, err = limrank(*command)
+        told = [line for line in err.splitlines() if not line.startswith("runs: ")]
+        assert (code, out, len(told)) == (1, "", 1) and "empty.trec: no results in it" in told[0]
+    assert not Path("r.trec").exists()
