@@ -192,7 +192,7 @@ def fuse(
     norm: Annotated[list[Literal["minmax", "z", "rank", "logit", "none"]], Parameter(consume_multiple=True)]
     | None = None,
     weights: Annotated[list[float], Parameter(consume_multiple=True)] | None = None,
-    rrf_k: int = 60,
+    rrf_k: int | None = None,
     depth: int | None = None,
     dataset: Annotated[str, Parameter(name=["--dataset", "-d"])] = "",
     name: str = "",
@@ -207,8 +207,8 @@ def fuse(
         method: rrf (sum of 1 / (k + rank)), or wsum (weighted sum of normalised scores).
         norm: For wsum: minmax, z, rank, logit (for probabilities), or none; one for all, or one for each run; default:
             minmax.
-        weights: One for each run; default: all equal.
-        rrf_k: rrf's k.
+        weights: One for each run, for both methods; default: all equal.
+        rrf_k: For rrf: its k; default: 60.
         depth: Documents per query that are kept; default: all.
         dataset: Only for the place of the result: runs/<dataset>/; default: the folder of the first run.
         name: The file's, where --out does not say it; default: the names of the runs, joined by "+", and the method.
@@ -221,11 +221,15 @@ def fuse(
 
     if len(runs) < 2:
         raise LimrankError(f"fuse needs two runs or more, {len(runs)} given")
+    if method == "rrf" and norm:
+        raise LimrankError("--norm is for wsum: rrf sums ranks, not scores; leave it out, or give --method wsum")
+    if method == "wsum" and rrf_k is not None:
+        raise LimrankError("--rrf-k is for rrf: wsum has no k; leave it out, or give --method rrf")
     started = time.monotonic()
     file_name = name or "+".join(map(name_of, runs)) + f".{method}"
     place = out or (Path("runs") / dataset if dataset else runs[0].parent) / f"{file_name}.trec"
-    norms = norm or ["minmax"]
-    parameters = {"method": method, "norm": norms, "weights": weights, "rrf_k": rrf_k, "depth": depth}
+    norms, k = norm or ["minmax"], 60 if rrf_k is None else rrf_k
+    parameters = {"method": method, "norm": norms, "weights": weights, "rrf_k": k, "depth": depth}
     inputs = {"runs": [file_input(run) for run in runs]}
     for text in (text for run in runs for text in without_verdict(run)):
         note(text)
@@ -237,7 +241,7 @@ def fuse(
             method=method,
             norm=norms[0] if len(norms) == 1 else norms,
             weights=weights,
-            rrf_k=rrf_k,
+            rrf_k=k,
             depth=depth,
             name=name_of(place),
         )

@@ -293,3 +293,17 @@ def test_an_empty_run_is_refused_in_one_line_wherever_it_is_read(limrank: Limran
         told = [line for line in err.splitlines() if not line.startswith("runs: ")]
         assert (code, out, len(told)) == (1, "", 1) and "empty.trec: no results in it" in told[0]
     assert not Path("r.trec").exists()
+
+
+def test_fuse_refuses_an_option_that_its_method_does_not_use(limrank: Limrank) -> None:
+    both = ["fuse", RUN, "second.trec", "--out", "f.trec", "--method"]
+    Path("second.trec").write_text("".join(f"q{q} Q0 d{q} 1 1 t\n" for q in range(3)))
+    code, _, err = limrank(*both, "rrf", "--norm", "z")
+    assert code == 1 and err.startswith("limrank: --norm is for wsum") and err.count("\n") == 1
+    code, _, err = limrank(*both, "wsum", "--rrf-k", "5")
+    assert code == 1 and err.startswith("limrank: --rrf-k is for rrf") and err.count("\n") == 1
+    assert not Path("f.trec").exists()
+    assert limrank(*both, "rrf", "--rrf-k", "5", "--weights", "2", "1")[0] == 0
+    # d0: 2 / (5 + 1) + 1 / (5 + 1) = 1/2
+    assert places("f.trec")[0] == ["q0", "Q0", "d0", "1", "0.5"]
+    assert limrank(*both, "wsum", "--norm", "z", "minmax", "--force")[0] == 0
