@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 def run_stage(stage: Stage, out: Path, *, force: bool, max_failed: int = 0) -> Manifest:
-    """Make what is not there yet, made in the same way."""
+    """Make what is not there yet, made in the same way; one without any example is an error."""
     from limrank.synthesize.stage import check, write
 
     parameters, inputs = stage.parameters, stage.inputs
     there = finished(out, command=stage.command, parameters=parameters, inputs=inputs, force=force)
     if there and (manifest := Manifest.read(out)).counts.get("dropped_failed", 0) <= max_failed:
         note(f"{out}: already there, made from the same in the same way; --force makes it again")
-        return manifest
-    manifest = write(stage, out, track=track)
+    else:
+        manifest = write(stage, out, track=track)
     check(manifest, out, max_failed)
     return manifest
 
@@ -42,6 +42,8 @@ def export_files(
     from limrank.synthesize.export import FORMATS, card, counted_tokens, places
     from limrank.synthesize.export import export as write
 
+    if next(iter(ExampleFile(examples)), None) is None:
+        raise LimrankError(f"{examples}: no example in it, so there is nothing to export")
     wanted = list(formats) or list(FORMATS)
     parameters = {"formats": wanted, "validation": validation, "seed": seed, "tokenizer": tokenizer}
     inputs, place, started = {"examples": file_input(examples)}, out / "README.md", time.monotonic()
@@ -60,8 +62,6 @@ def export_files(
     told = {"examples": sum(examples_in.values()), **examples_in}
     manifest = Manifest("synthesize export", parameters, inputs, told, time.monotonic() - started)
     manifest.write(place)
-    if not told["examples"]:
-        note(f"{out}: no example in it, for none was left; *.dropped.jsonl beside {examples} say why")
     return manifest
 
 

@@ -89,7 +89,7 @@ def whole(
         validation: Share of the seeds that are for validation.
         tokenizer: A model of the backend transformers, whose tokens the card counts.
         seed: Another draw.
-        max_failed: Examples that the model may fail on, in each stage.
+        max_failed: Examples that may get no answer, in each stage; one whose answer cannot be read is dropped.
         dry_run: Say what it would ask, and ask nothing.
         force: Make every stage again, whatever is there; recorded answers are still used.
         as_json: Print the manifests.
@@ -238,7 +238,7 @@ def passages(
         corpus: The dataset whose documents that run has.
         prompts: A folder of TOML files that replace shipped prompts of the same name.
         seed: Another draw.
-        max_failed: Examples that the model may fail on.
+        max_failed: Examples that may get no answer; one whose answer cannot be read is dropped.
         dry_run: Say what it would ask, and ask nothing.
         force: Make it again, whatever is there; recorded answers are still used.
         as_json: Print the manifest.
@@ -289,7 +289,7 @@ def reason(
         disagreement: What becomes of a passage that is not judged as intended.
         prompts: A folder of TOML files that replace shipped prompts of the same name.
         seed: Other samples.
-        max_failed: Examples that the model may fail on.
+        max_failed: Examples that may get no answer; one whose answer cannot be read is dropped.
         dry_run: Say what it would ask, and ask nothing.
         force: Make it again, whatever is there; recorded answers are still used.
         as_json: Print the manifest.

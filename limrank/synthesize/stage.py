@@ -25,7 +25,7 @@ from limrank.llm._recorded import Recorded
 from limrank.manifest import Manifest
 from limrank.progress import Track, silent
 from limrank.records import Request
-from limrank.synthesize.examples import Dropped, Outcome, line_of
+from limrank.synthesize.examples import Dropped, Outcome, dropped_in, line_of
 
 MIXED = ("variant", "domain", "difficulty", "kind", "label")
 
@@ -103,10 +103,13 @@ def write(stage: Stage, out: Path, *, track: Track = silent) -> Manifest:
 
 
 def check(manifest: Manifest, out: Path, max_failed: int = 0) -> None:
-    """Accept the stage, or raise where the model failed on more than `max_failed` examples.
+    """Accept the stage, or raise where the model failed on more than `max_failed` examples, or nothing is left.
+
+    What a model answers malformed costs an example, not the stage: it was asked twice, and would say it again.
 
     Raises:
         TooManyFailed: It is a matter of the model's server, not of what it said: run again to ask for these again.
+        LimrankError: No example is left; the message counts what was dropped, and why, and names the first.
     """
     failed = manifest.counts.get("dropped_failed", 0)
     if failed > max_failed:
@@ -114,6 +117,22 @@ def check(manifest: Manifest, out: Path, max_failed: int = 0) -> None:
             f"{out}: the model failed on {failed} examples (see {beside(out, 'dropped').name}); run again to ask "
             f"for them again, or allow them with --max-failed {failed}"
         )
+    if not manifest.counts.get("examples"):
+        raise LimrankError(f"{out}: no example is left{_why_none(manifest, out)}")
+
+
+def _why_none(manifest: Manifest, out: Path) -> str:
+    """The rest of the sentence that nothing is left: reasons with their counts, an example, and what to do."""
+    counts = {key.removeprefix("dropped_"): of for key, of in manifest.counts.items() if key.startswith("dropped_")}
+    first = next(dropped_in(beside(out, "dropped")), None)
+    if first is None:
+        return ", for there was none to begin with"
+    reasons = ", ".join(f"{reason} {of}" for reason, of in sorted(counts.items(), key=lambda pair: -pair[1]))
+    advice = "give another model, or other --prompts" if "asked" in manifest.counts else "give other limits"
+    return (
+        f": {manifest.counts['dropped']} of {manifest.counts['dropped']} dropped ({reasons}), e.g. {first.example.example_id}: "
+        f"{first.detail}; {advice}; limrank synthesize show {out} shows them"
+    )
 
 
 def write_queries(queries: Iterable[tuple[str, str]], path: Path) -> None:

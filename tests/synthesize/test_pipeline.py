@@ -380,11 +380,24 @@ def test_what_is_wrong_is_said_before_anything_is_asked(
     assert why in told[-1] and server.bodies == [] and not list(out.glob("*.jsonl"))
 
 
-def test_where_nothing_is_left_it_says_so_and_where_to_look(seeds: Path, tmp_path: Path, server, capsys):
+def test_where_nothing_is_left_it_stops_says_why_and_exports_nothing(seeds: Path, tmp_path: Path, server, capsys):
     server.answer[0] = lambda text: script(text).replace("</think>", "</thought>")
     spec, out = f"openai:teacher url={server.url} dialect=plain", tmp_path / "out"
     command = ["synthesize", "--seeds", str(seeds), "--teacher", spec, "--count", "2", "--against", "none"]
-    assert run([*command, "--out", str(out)]) == 0
-    assert "no example in it" in capsys.readouterr().err
-    assert json.loads((out / "export" / "limrank.train.json").read_text()) == []
+    # What was asked once is not asked again, and it is as wrong the second time.
+    for _ in range(2):
+        assert run([*command, "--out", str(out)]) == 1
+        told = capsys.readouterr().err.splitlines()[-1]
+        assert "3-reasoned.jsonl: no example is left: 8 of 8 dropped (malformed 8), e.g. q000000/" in told
+        assert "judgment: it is not <think>" in told and "give another model, or other --prompts" in told
     assert {one.reason for one in dropped_in(beside(out / "3-reasoned.jsonl", "dropped"))} == {"malformed"}
+    assert not (out / "4-filtered.jsonl").exists() and not (out / "export").exists()
+    export = ["synthesize", "export", str(out / "3-reasoned.jsonl"), "--out", str(out / "export")]
+    assert run(export) == 1 and "nothing to export" in capsys.readouterr().err
+    assert not (out / "export").exists()
+
+
+def test_a_stage_alone_that_makes_nothing_fails(seeds: Path, tmp_path: Path, capsys):
+    command = ["synthesize", "queries", "--seeds", str(seeds), "--teacher", "fake:hash", "--count", "6"]
+    assert run([*command, "--out", str(tmp_path / "q.jsonl")]) == 1
+    assert "6 of 6 dropped (malformed 6)" in capsys.readouterr().err.splitlines()[-1]
