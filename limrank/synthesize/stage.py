@@ -127,11 +127,12 @@ def _why_none(manifest: Manifest, out: Path) -> str:
     first = next(dropped_in(beside(out, "dropped")), None)
     if first is None:
         return ", for there was none to begin with"
+    dropped = manifest.counts["dropped"]
     reasons = ", ".join(f"{reason} {of}" for reason, of in sorted(counts.items(), key=lambda pair: -pair[1]))
     advice = "give another model, or other --prompts" if "asked" in manifest.counts else "give other limits"
     return (
-        f": {manifest.counts['dropped']} of {manifest.counts['dropped']} dropped ({reasons}), e.g. {first.example.example_id}: "
-        f"{first.detail}; {advice}; limrank synthesize show {out} shows them"
+        f": {dropped} of {dropped} dropped ({reasons}), e.g. {first.example.example_id}: {first.detail}; "
+        f"{advice}; limrank synthesize show {out} shows them"
     )
 
 
