@@ -29,7 +29,7 @@ Datasets = Annotated[list[str], Parameter(name=["--dataset", "-d"], negative=())
 Listed = Annotated[list[str], Parameter(negative=())]
 # `compare` takes several at once, as a shell's * gives them; its runs stand before.
 ManyDatasets = Annotated[list[str], Parameter(name=["--dataset", "-d"], consume_multiple=True, negative=())]
-BY_SUFFIX: dict[str, Style] = {".json": "json", ".md": "markdown", ".tex": "latex"}
+BY_SUFFIX: dict[str, Style] = {".json": "json", ".md": "markdown", ".tex": "latex", ".txt": "table"}
 ManyFiles = Annotated[list[str], Parameter(consume_multiple=True, negative=())]
 
 
@@ -176,7 +176,8 @@ def compare(
         missing: A judged query that a run lacks counts 0, is skipped for all runs, or is an error. For p-mrr it always
             is one.
         full: Every difference with raw p and effect size, and every measure of every task; JSON always has them.
-        style: How the result is printed; default: as the suffix of --out says (.json, .md, .tex), else as a table.
+        style: How the result is printed; default: as the suffix of --out says (.json, .md, .tex, .txt for a table),
+            else as a table.
         out: Write it to this file as well, and beside it the manifest: options, files, digests, versions.
         as_json: The same as --format json, which has everything, per-query values included.
     """
@@ -188,6 +189,7 @@ def compare(
     systems = systems_of(run, group or [], command="compare", least=2, judged=bool(dataset or qrels))
     if out:
         check_writable(out)
+    chosen = _style(out, "json" if as_json else style)
     judged = open_judged(dataset or [], qrels or [], runs=runs)
     names = measures or list(defaults(judged))
     tasks = tasks_of(judged, instructions=asked(names))
@@ -197,7 +199,6 @@ def compare(
 
     scored = [score_system(name, words, tasks, score) for name, words in systems.items()]
     comparison = compare_systems(scored, tasks, baseline=baseline, ways=ways)
-    chosen = "json" if as_json else style or BY_SUFFIX.get(out.suffix.lower() if out else "", "table")
     files = inputs_of(files_of(systems, tasks, alone=len(tasks) == 1)) if out or chosen == "json" else {}
     if chosen == "json":
         record = to_json(comparison)
@@ -211,3 +212,19 @@ def compare(
         write_text(out, text + "\n")
         given = {"format": chosen, "full": full, "drop_excluded": drop_excluded, "missing": missing}
         write_manifest(out, "compare", comparison, judged, files, started=started, parameters=given)
+
+
+def _style(out: Path | None, asked_for: Style | None) -> Style:
+    """How the result is written: as asked for, else as the suffix of its file says, else as a table.
+
+    Raises:
+        LimrankError: The suffix says nothing.
+    """
+    if asked_for or not out:
+        return asked_for or "table"
+    if out.suffix.lower() not in BY_SUFFIX:
+        raise LimrankError(
+            f"{out}: a comparison is written as {', '.join(BY_SUFFIX)}; give --out one of these suffixes, or say "
+            "--format, as --format table"
+        )
+    return BY_SUFFIX[out.suffix.lower()]

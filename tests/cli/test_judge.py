@@ -188,6 +188,13 @@ def test_the_result_can_be_ranx_s_report_and_a_file(call, folder):
     assert "Cohen's d" in call("compare", "good", "seed1", "--qrels", "biology/qrels.trec", "--full")
 
 
+def test_a_file_of_another_suffix_needs_a_format(call, folder):
+    shown = call("compare", "good", "alone", "--qrels", "biology/qrels.trec", "--format", "table", "--out", "x.pdf")
+    assert (folder / "x.pdf").read_text() == shown
+    shown = call("compare", "good", "alone", "--qrels", "biology/qrels.trec", "--out", "x.txt")
+    assert (folder / "x.txt").read_text() == shown and "against" in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -197,6 +204,10 @@ def test_the_result_can_be_ranx_s_report_and_a_file(call, folder):
         ),
         (["compare", "biology/runs/good.trec", "seed1", *TASKS], "with several datasets give the run's name, as good"),
         (["compare", "good", "seed1", *TASKS, "--out", "biology"], "biology: is a folder; --out names a file"),
+        (
+            ["compare", "good", "seed1", *TASKS, "--out", "x.pdf"],
+            "x.pdf: a comparison is written as .json, .md, .tex, .txt; give --out one of these suffixes",
+        ),
         (["compare", *TASKS, "good", "seed1"], "runs stand before --dataset and --qrels"),
         (["compare", "good", "good", *TASKS], "2 runs are called 'good'"),
         (["compare", "good", "--group", "good=seed1,seed2", *TASKS], "--group good: a run has that name already"),
