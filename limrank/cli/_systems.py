@@ -104,9 +104,8 @@ def find_run(word: str, judged: Judged, *, alone: bool) -> Path:
     candidates = [Path(place) for name in dict.fromkeys((word, _name(word))) for place in _candidates(name, judged)]
     if found := next((place for place in candidates if place.is_file()), None):
         return found
-    raise BadFile(
-        f"{word}: no such run for {judged.label}; looked for {', '.join(map(str, dict.fromkeys(candidates)))}"
-    )
+    whose = judged.dataset.name if judged.dataset else judged.label
+    raise BadFile(f"{word}: no such run for {whose}; looked for {', '.join(map(str, dict.fromkeys(candidates)))}")
 
 
 def files_of(systems: Mapping[str, Sequence[str]], tasks: Sequence[Task], *, alone: bool) -> dict[str, list[Path]]:

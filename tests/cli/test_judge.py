@@ -202,6 +202,10 @@ def test_a_file_of_another_suffix_needs_a_format(call, folder):
             ["compare", "good", "alone", *TASKS],
             "alone: no such run for pony; looked for pony/runs/alone, pony/runs/alone.trec",
         ),
+        (
+            ["evaluate", "nowhere", "-d", "stdlib/og", "-d", "stdlib/changed", "p-mrr"],
+            "nowhere: no such run for stdlib/og; looked for runs/stdlib/og/nowhere",
+        ),
         (["compare", "biology/runs/good.trec", "seed1", *TASKS], "with several datasets give the run's name, as good"),
         (["compare", "good", "seed1", *TASKS, "--out", "biology"], "biology: is a folder; --out names a file"),
         (
