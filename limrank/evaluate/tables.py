@@ -138,8 +138,10 @@ def _detectable(comparison: Comparison) -> list[str]:
     )
     count = len(comparison.differences)
     stepped = count > 1 and comparison.correction != "none" and comparison.test != "tukey"
+    # Worked out for the t-test, whichever test was asked for.
+    test = "a t-test" if comparison.test == "t" else "a t-test, not the test above,"
     return [
-        f"In {100 * comparison.power:g}% of cases these {len(comparison.query_ids)} queries show, by a t-test at alpha "
+        f"In {100 * comparison.power:g}% of cases these {len(comparison.query_ids)} queries show, by {test} at alpha "
         f"{comparison.alpha:g}, a true difference of {single}"
         + (f"; at {comparison.alpha:g}/{count}, the correction's strictest step, {corrected}" if stepped else "")
         + (" (for the pair with the median error)." if len(list(comparison.pairs())) > 1 else ".")

@@ -152,10 +152,16 @@ def test_the_default_table_fits_120_columns(crowded):
     assert max(len(line) for table in tables for line in table.splitlines()) <= 120
 
 
-def test_what_is_detectable_is_told_with_power_alpha_and_queries(comparison):
-    text = render(comparison)
+def test_what_is_detectable_is_told_with_power_alpha_and_queries():
+    text = render(compare([GOOD, BAD, COPY], QRELS, ["mrr", "P@1"]))
     assert "In 80% of cases these 20 queries show, by a t-test at alpha 0.05, a true difference of MRR 0." in text
     assert "at 0.05/6, the correction's strictest step, MRR 0." in text
+
+
+@pytest.mark.parametrize("test", ["randomization", "tukey"])
+def test_what_is_detectable_is_a_t_test_s_and_says_so_under_another_test(test):
+    text = render(compare([GOOD, BAD, COPY], QRELS, ["mrr"], test=test))
+    assert "show, by a t-test, not the test above, at alpha 0.05, a true difference of MRR 0." in text
 
 
 def test_a_difference_beyond_what_a_measure_can_take_is_none():
