@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
 import gzip
 import hashlib
 import itertools
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from limrank.errors import BadFile
+
+# What a write says when the disk is full, the quota used up, the file too large, or the disk broken.
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def open_read(path: Path) -> IO[bytes]:
@@ -91,7 +95,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     new one, never a half; the new one is on the disk before it takes the name.
 
     Raises:
-        BadFile: Its folder cannot be made or written to.
+        BadFile: Its folder cannot be made or written to, or the disk is full; the message names `path` and the reason.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,9 +117,29 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        # The block may ask a server or read a file, whose errors are not about this one.
+        if isinstance(error, OSError) and (error.errno in OF_THE_DISK or error.filename == name):
+            raise BadFile(f"{path}: cannot be written ({error.strerror})") from error
         raise
+
+
+def check_place(path: Path) -> None:
+    """Find out before the work that nothing can be put there, by making a file beside it that nobody sees.
+
+    Raises:
+        BadFile: Its folder cannot be made or written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadFile(f"{path}: its folder cannot be made ({error.strerror}); choose another --out") from None
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise BadFile(f"{path}: its folder cannot be written to ({error.strerror}); choose another --out") from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,11 +1,23 @@
+import errno
 import gzip
 import hashlib
 import stat
+from pathlib import Path
 
 import pytest
 
 from limrank.errors import BadFile
-from limrank.files import atomic_write, cache_folder, json_lines, open_read, read_text, sha256, write_json, write_text
+from limrank.files import (
+    atomic_write,
+    cache_folder,
+    check_place,
+    json_lines,
+    open_read,
+    read_text,
+    sha256,
+    write_json,
+    write_text,
+)
 
 
 @pytest.mark.parametrize("name", ["x.txt", "x.txt.gz"])
@@ -117,3 +129,32 @@ def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadFile, match=r"file/x\.txt: cannot be written \("):
         write_text(tmp_path / "file" / "x.txt", "a")
+
+
+def test_a_full_disk_is_told_with_the_name_that_was_asked_for(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(BadFile, match=r"x\.txt: cannot be written \(No space left on device\)$"):
+        write_text(tmp_path / "x.txt", "new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_the_block_that_is_not_about_the_file_stays_what_it_is(tmp_path):
+    with pytest.raises(ConnectionRefusedError), atomic_write(tmp_path / "x.txt"):
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "no server")
+
+
+def test_a_folder_in_the_way_is_told_with_the_name_that_was_asked_for(tmp_path):
+    (tmp_path / "x.txt").mkdir()
+    with pytest.raises(BadFile, match=r"/x\.txt: cannot be written \(Is a directory\)$"):
+        write_text(tmp_path / "x.txt", "new")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc here")
+def test_a_place_is_checked_without_leaving_anything_there(tmp_path):
+    check_place(tmp_path / "x.txt")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(BadFile, match=r"^/proc/x\.txt: its folder cannot be written to \(.+\); choose another --out$"):
+        check_place(Path("/proc/x.txt"))

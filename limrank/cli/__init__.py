@@ -6,6 +6,7 @@ asked for. Exit codes: 0 done, 1 an error the user can act on, printed as one li
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -86,7 +87,7 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        print(f"limrank: {one_line(error)}", file=sys.stderr)
+        print(f"limrank: {in_words(error)}", file=sys.stderr)
         return 1
     return code if isinstance(code, int) else 0
 
@@ -99,6 +100,14 @@ def hint(error: Exception, arguments: Sequence[str]) -> str:
         return 'what takes options is one word for the shell: "pointwise think=full"'
     known = arguments[0] if arguments and arguments[0] in COMMANDS else ""
     return f"see limrank {known} --help" if known else "see limrank --help"
+
+
+def in_words(error: OSError) -> str:
+    """What the system said, with the file, if it named one, and without its number."""
+    if error.errno == errno.ENOSPC and not error.filename:
+        return "the output could not be written, for the disk is full; make room, and give the same command again"
+    said = one_line(error) if error.strerror is None else error.strerror
+    return f"{error.filename}: {said}" if error.filename else said
 
 
 def one_line(error: Exception) -> str:

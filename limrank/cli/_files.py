@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limrank.errors import BadFile, LimrankError, Mismatch
-from limrank.files import sha256
+from limrank.files import check_place, sha256
 from limrank.manifest import Manifest, path_of
 
 if TYPE_CHECKING:
@@ -114,12 +113,7 @@ def check_writable(out: Path) -> None:
     """
     if out.is_dir():
         raise BadFile(f"{out}: is a folder; --out names a file")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadFile(f"{out}: its folder cannot be made ({error.strerror}); choose another --out") from None
-    if not os.access(out.parent, os.W_OK):
-        raise BadFile(f"{out}: its folder cannot be written to; choose another --out")
+    check_place(out)
 
 
 def _content(value: Any) -> Any:

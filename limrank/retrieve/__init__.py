@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from limrank import plugins
 from limrank.datasets import NO_DOCUMENTS, Dataset
 from limrank.errors import BadFile, BadRecord, LimrankError, Mismatch
+from limrank.files import check_place
 from limrank.manifest import Manifest, path_of
 from limrank.progress import Track, silent
 from limrank.records import Document, Query, ScoredDoc
@@ -93,6 +94,7 @@ def index(
         Unknown: No such kind or option.
         Mismatch: `out` holds an index of something else.
         LimrankError: `out` is in use for something that is no index.
+        BadFile: The folder that `out` is to be in cannot be made or written to.
         BadRecord: A document without an id, or two with the same.
     """
     module = plugins.find("retrieve", kind)
@@ -105,6 +107,7 @@ def index(
             raise Mismatch(f"{out}: is an index of something else ({difference}); choose another folder, or --force")
         return Built(out, manifest, already_there=True)
 
+    check_place(out)
     started = time.monotonic()
     with _replacing(out) as folder:
         contents: Contents = module.build(_Checked(dataset), folder, track, **settled)
@@ -295,7 +298,6 @@ def _inputs_in_words(inputs: Mapping[str, Any]) -> dict[str, Any]:
 @contextlib.contextmanager
 def _replacing(out: Path) -> Iterator[Path]:
     """An empty folder beside `out` that takes its name when the block ends without an error."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part"))
     old = folder.with_suffix(".old")
     try:

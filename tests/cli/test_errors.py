@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +79,30 @@ def test_wrong_usage_is_one_line_and_exit_code_2(folder, arguments):
     done = limrank(*arguments, cwd=folder)
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("limrank: ")
     assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_full_disk_behind_stdout_is_one_line(folder):
+    command = [sys.executable, "-m", "limrank", "evaluate", "good.trec", "--qrels", "good.qrels"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and "Errno" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("limrank: the output could not be written, for the disk is full; ")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc here")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["index", "stdlib", "--out", "/proc/x"],
+        ["report", "good.trec", "--qrels", "good.qrels", "--out", "/proc/r.html"],
+    ],
+)
+def test_a_place_where_nothing_can_be_put_is_refused_before_the_work(folder, arguments):
+    done = limrank(*arguments, cwd=folder)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"limrank: {arguments[-1]}: its folder cannot be written to (" in done.stderr
+    assert "choose another --out" in done.stderr and "Errno" not in done.stderr
 
 
 def test_the_same_input_without_the_mistake_is_no_error(folder):
