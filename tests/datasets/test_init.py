@@ -89,7 +89,9 @@ def test_queries_are_unique_and_judgments_are_of_them_and_of_documents(dataset: 
     assert 0 < len(qrels) <= len(queries)
     assert set(qrels) <= set(query_ids)
     doc_ids = {document.doc_id for document in dataset.documents()}
-    assert {doc_id for by_doc in qrels.values() for doc_id in by_doc} <= doc_ids
+    judged = {doc_id for by_doc in qrels.values() for doc_id in by_doc}
+    # stdlib's documents are those of the running Python, and early releases lack a few docstrings.
+    assert len(judged - doc_ids) <= (len(judged) // 200 if dataset.name.startswith("stdlib") else 0)
     assert all(excluded.get(query_id, frozenset()).isdisjoint(qrels.relevant(query_id)) for query_id in query_ids)
 
 
