@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -86,6 +86,8 @@ def rerank(
         raise LimrankError(f"--max-failed {max_failed}: expected 0 or more")
     stages = stages_of(model=model, method=method, llm=llm, prompt=prompt, mix=mix, depth=depth, then=then or ())
     tell(stages)
+    if not run.exists():
+        Run.read(run)  # says so before anything is loaded
     collection = open_dataset(dataset)
     if dry_run:
         from limrank.cli.estimate import costs_of, show
@@ -98,11 +100,19 @@ def rerank(
     opened = _opened(stages, [*places, place], cache)
     for number, (stage, where) in enumerate(zip(stages, [*places, place]), 1):
         reranked = _rerank(run, collection, stage, opened.pop(0), where, force=force, max_failed=max_failed)
+        if number == 1:
+            _tell_missing(run, Manifest.read(where).counts, dataset=collection.name)
         if number == len(stages) or not as_json:
             _summary(where, as_json=as_json)
         if reranked is not None:
             reranked.check(max_failed)
         run = where
+
+
+def _tell_missing(run: Path, counts: Mapping[str, Any], *, dataset: str) -> None:
+    if missing := counts.get("queries_without_results", 0):
+        total = missing + counts["queries"]
+        note(f"{run}: no results for {missing} of {total} queries of {dataset}; there is nothing to rerank for these")
 
 
 def _opened(stages: Sequence[Stage], places: Sequence[Path], cache: Path | None) -> list[Reranker]:

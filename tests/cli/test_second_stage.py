@@ -307,3 +307,11 @@ def test_fuse_refuses_an_option_that_its_method_does_not_use(limrank: Limrank) -
     # d0: 2 / (5 + 1) + 1 / (5 + 1) = 1/2
     assert places("f.trec")[0] == ["q0", "Q0", "d0", "1", "0.5"]
     assert limrank(*both, "wsum", "--norm", "z", "minmax", "--force")[0] == 0
+
+
+def test_queries_of_the_dataset_that_the_run_lacks_are_told_once(limrank: Limrank) -> None:
+    Path("one.trec").write_text("q0 Q0 d0 1 2.0 t\nq0 Q0 d1 2 1.0 t\n")
+    stages = ["--llm", "fake:hash", "--method", "pointwise", "--then", "pointwise depth=1"]
+    told = "one.trec: no results for 2 of 3 queries of pets; there is nothing to rerank for these"
+    assert limrank("rerank", "one.trec", "pets", *stages, "--out", "o.trec")[2].splitlines().count(told) == 1
+    assert "no results for" not in limrank("rerank", RUN, "pets", *stages, "--out", "w.trec")[2]
