@@ -158,7 +158,10 @@ def alternatives(plan: Plan) -> list[Plan]:
         loaded = prompt_of(spec, plan.prompt)
         if loaded.close and loaded.empty:
             own["think"] = "full" if settled["think"] == "auto" else settled["think"]
-            changes = tuple({"think": think} for think in THINK)
+            # To think about the K best of no more than K is to think about all, and to score them besides.
+            changes = tuple(
+                {"think": think} for think in THINK if not think.startswith("top:") or int(think[4:]) < plan.depth
+            )
     elif spec.name == "listwise" and settled["order"] == "sliding":
         own |= {"order": "sliding", "window": str(settled["window"])}
         own["stride"] = str(settled["stride"] or settled["window"] // 2)
