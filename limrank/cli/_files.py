@@ -68,11 +68,24 @@ def finished(out: Path, *, command: str, parameters: Mapping[str, Any], inputs: 
     then = {"command": manifest.command, **manifest.parameters, **_content(manifest.inputs)}
     now = {"command": command, **_plain(parameters), **_content(_plain(inputs))}
     for key in sorted(then.keys() | now.keys()):
-        if then.get(key) != now.get(key):
-            raise Mismatch(
-                f"{out}: exists, made with {key} {_short(then.get(key))}, not {_short(now.get(key))}; {advice}"
-            )
+        if told := _different(then.get(key), now.get(key), key):
+            raise Mismatch(f"{out}: exists, made with {told}; {advice}")
     return True
+
+
+def _different(then: Any, now: Any, key: str) -> str:
+    """How an input or a parameter differs from what it was, in words; empty where it does not."""
+    if not isinstance(now, Mapping) or "made" not in now or not isinstance(then, Mapping):
+        return "" if then == now else f"{key} {_short(then)}, not {_short(now)}"
+    # A folder that is built again from the same in the same way is the same, whatever its bytes are.
+    made, making = then.get("made"), now["made"]
+    if then.get("sha256") == now["sha256"] or made == making:
+        return ""
+    if made is None:
+        what = f"the {making.get('kind')} {key} of {making.get('dataset')}"
+        return f"another {key} than {what} that is there now, or with that before it was built again"
+    told = next(name for name in making | made if making.get(name) != made.get(name))
+    return f"another {key}: {told} {_short(made.get(told))}, not {_short(making.get(told))}"
 
 
 def save_run(

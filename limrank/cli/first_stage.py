@@ -93,7 +93,7 @@ def retrieve(
     """
     from limrank.datasets import open_dataset
     from limrank.manifest import path_of
-    from limrank.retrieve import check_documents, open_index
+    from limrank.retrieve import check_documents, made_as, open_index
     from limrank.retrieve import retrieve as search
 
     started = time.monotonic()
@@ -114,7 +114,8 @@ def retrieve(
     parameters = {"k": k, "options": given, "retriever": retriever.name}
     from limrank.files import sha256
 
-    inputs = {"index": {"path": str(folder), "sha256": sha256(path_of(folder))}, "dataset": dataset_input(collection)}
+    made = {"path": str(folder), "sha256": sha256(path_of(folder)), "made": made_as(folder)}
+    inputs = {"index": made, "dataset": dataset_input(collection)}
     if not finished(place, command="retrieve", parameters=parameters, inputs=inputs, force=force):
         run = search(retriever, list(collection.queries()), k=k, excluded=collection.excluded(), name=name, track=track)
         save_run(run, place, command="retrieve", parameters=parameters, inputs=inputs, started=started)

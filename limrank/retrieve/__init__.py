@@ -23,12 +23,15 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from limrank import plugins
-from limrank.datasets import NO_DOCUMENTS, Dataset
+from limrank.datasets import Dataset
 from limrank.errors import BadFile, BadRecord, LimrankError, Mismatch
 from limrank.files import check_place
 from limrank.manifest import Manifest, path_of
 from limrank.progress import Track, silent
 from limrank.records import Document, Query, ScoredDoc
+from limrank.retrieve._identity import check_documents as check_documents
+from limrank.retrieve._identity import difference, documents_of
+from limrank.retrieve._identity import made_as as made_as
 from limrank.run import Run
 
 COMMAND = "limrank index"
@@ -100,11 +103,11 @@ def index(
     module = plugins.find("retrieve", kind)
     settled = plugins.settle(module.build, options=options, what=f"index kind {kind!r}")
     parameters = {"kind": kind, "options": settled}
-    inputs = {"dataset": dataset.name, "revision": _documents_of(dataset)}
+    inputs = {"dataset": dataset.name, "revision": documents_of(dataset)}
     if _occupied(out) and not force:
         manifest = Manifest.read(out)
-        if difference := _difference(manifest, inputs, parameters):
-            raise Mismatch(f"{out}: is an index of something else ({difference}); choose another folder, or --force")
+        if different := difference(manifest, inputs, parameters):
+            raise Mismatch(f"{out}: is an index of something else ({different}); choose another folder, or --force")
         return Built(out, manifest, already_there=True)
 
     check_place(out)
@@ -146,28 +149,6 @@ def open_index(path: Path, *, options: Mapping[str, str] = {}) -> Retriever:
         plugins.find("retrieve", kind).open_index, path, manifest, options=options, what=f"index kind {kind!r}"
     )
     return retriever
-
-
-def check_documents(path: Path, dataset: Dataset) -> None:
-    """Accept the index for the queries of a dataset, or raise where it is one of other documents than the dataset's.
-
-    Queries of one corpus may be of many datasets, and a dataset without documents is asked of any index.
-
-    Args:
-        path: The index folder.
-        dataset: Whose queries are to be searched.
-
-    Raises:
-        Mismatch: It is an index of another corpus, or of this one before it was changed.
-    """
-    inputs = Manifest.read(path).inputs
-    there, wanted = inputs.get("revision"), _documents_of(dataset)
-    if there in (None, wanted) or wanted == NO_DOCUMENTS:
-        return
-    raise Mismatch(
-        f"{path}: is an index of {inputs.get('dataset')} ({there}), not of the documents of {dataset.name} ({wanted}); "
-        "search an index of those, made with: limrank index DATASET (and --force, where one is out of date)"
-    )
 
 
 def retrieve(
@@ -261,12 +242,6 @@ class _Checked:
             yield document
 
 
-def _documents_of(dataset: Dataset) -> str:
-    """What pins a dataset's documents; where it does not tell them from its queries, what pins all of it."""
-    revision: str | None = getattr(dataset, "corpus_revision", None)
-    return dataset.revision if revision is None else revision
-
-
 def _occupied(out: Path) -> bool:
     """Whether there is an index at `out`; whatever else is there is not ours to replace."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
@@ -274,25 +249,6 @@ def _occupied(out: Path) -> bool:
     if not out.is_dir() or not path_of(out).exists() or Manifest.read(out).command != COMMAND:
         raise LimrankError(f"{out}: is there and is not an index; choose another folder with --out, or remove it")
     return True
-
-
-def _difference(manifest: Manifest, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
-    """What tells the index of a manifest from the one that is wanted; empty when nothing does."""
-    # Options keep a place of their own: one of them may be called as an input is (faiss' `revision` is the model's).
-    there = {**_inputs_in_words(manifest.inputs), "kind": manifest.parameters.get("kind")}
-    wanted = {**_inputs_in_words(inputs), "kind": parameters["kind"]}
-    if there["kind"] == wanted["kind"]:
-        there |= {f"option {key}": value for key, value in manifest.parameters.get("options", {}).items()}
-        wanted |= {f"option {key}": value for key, value in parameters["options"].items()}
-    return ", ".join(
-        f"{key}: {there.get(key)!r} there, {wanted.get(key)!r} wanted"
-        for key in {**there, **wanted}
-        if there.get(key) != wanted.get(key)
-    )
-
-
-def _inputs_in_words(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    return {"documents" if key == "revision" else key: value for key, value in inputs.items()}
 
 
 @contextlib.contextmanager

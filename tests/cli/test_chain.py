@@ -93,6 +93,25 @@ def test_an_index_is_searched_with_queries_of_its_own_documents_or_of_none(limra
     assert refused.count("\n") == 1 and not (folder / "runs/other/bm25.trec").exists()
 
 
+def test_a_run_is_known_again_by_what_made_its_index(limrank, folder, first_stage):
+    manifest = folder / f"{first_stage}.manifest.json"
+    before, found = manifest.read_text(), ["retrieve", "pets/lucene", "pets", "--k", "5"]
+    limrank("index", "pets", "lucene", "--force")
+    limrank(*found)
+    assert manifest.read_text() == before
+    for made, told in (
+        ({"docvectors": False}, 'made with another index: options {"docvectors": false}, not {"docvectors": true}'),
+        (None, "made with another index than the lucene index of pets that is there now, or with that before"),
+    ):
+        record = json.loads(before)
+        index = record["inputs"]["index"]
+        index["made"] = made and index["made"] | {"options": made}
+        manifest.write_text(json.dumps(record))
+        refused = limrank(*found, code=1).stderr
+        assert told in refused and "--force" in refused
+    manifest.write_text(before)
+
+
 def test_another_prompt_under_the_same_name_is_another_run(limrank, folder, first_stage):
     text = 'format = "completion"\ntext = "{query} {passage}"\nchoices = [" yes", " no"]\n'
     (folder / "p.toml").write_text(text)
