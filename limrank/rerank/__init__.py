@@ -83,7 +83,6 @@ class Reranked:
                 f"{lost} questions have no usable answer and left documents in the order they had; {self._advice()}"
             )
 
-
     def _advice(self) -> str:
         # A malformed answer is an answer: it is on record, and the model would give it again.
         again = "run again to ask again what failed" if self.counts.get("failed", 1) else "ask another model or prompt"
