@@ -113,7 +113,7 @@ class Session:
                 await self._endpoints.answer(functools.partial(self._ask, wire.probe(style)))
                 self._style = style
             except Unanswered as error:
-                raise LimrankError(f"no answer from the server: {error}") from None
+                raise LimrankError(f"no answer from the server: {error}; is it running at this url?") from None
             except (Unusable, LimrankError):
                 # A server without /completions, or without the additions; one that cannot be used will say so again.
                 self._style = self._served.style
