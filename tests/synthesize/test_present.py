@@ -54,5 +54,5 @@ def test_a_repository_of_the_hub_is_there_with_more_than_its_card_at_the_commit_
 
 def test_where_none_is_there_the_filter_says_so(machine: Path, capsys: pytest.CaptureFixture[str]):
     (machine / "judged.jsonl").write_text("")
-    assert run(["synthesize", "filter", str(machine / "judged.jsonl"), "--out", str(machine / "out.jsonl")]) == 0
+    assert run(["synthesize", "filter", str(machine / "judged.jsonl"), "--out", str(machine / "out.jsonl")]) == 1
     assert "no benchmark is on this machine" in capsys.readouterr().err
