@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from limrank.errors import LimrankError, MissingExtra, Unknown
+from limrank.errors import BadFile, LimrankError, MissingExtra, Unknown
 from limrank.extras import require
 from limrank.files import cache_folder, sha256, write_text
 
@@ -144,8 +144,7 @@ def _digest(path: Path) -> str:
         if DIGEST.fullmatch(known := kept.read_text(encoding="ascii")):
             return known
     digest = sha256(path)
-    with contextlib.suppress(OSError):  # a cache that cannot be written to costs time only
-        kept.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(BadFile, OSError):  # a cache that cannot be written to costs time only
         write_text(kept, digest)
     return digest
 

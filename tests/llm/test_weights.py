@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from limrank.errors import BadFile
 from limrank.files import sha256
 from limrank.llm import _weights
 
@@ -32,6 +33,18 @@ def test_a_cache_that_cannot_be_written_to_costs_time_only(tmp_path: Path, monke
     (tmp_path / "cache").write_text("a file where a folder should be")
     monkeypatch.setenv("LIMRANK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(_weights, "LARGE", 0)
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"weights")
+    assert _weights.find(str(file)).name == f"model@{sha256(file)[:12]}"
+
+
+def test_neither_does_one_that_lost_its_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise BadFile("cannot be written")
+
+    monkeypatch.setenv("LIMRANK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(_weights, "LARGE", 0)
+    monkeypatch.setattr(_weights, "write_text", refused)
     file = tmp_path / "model.gguf"
     file.write_bytes(b"weights")
     assert _weights.find(str(file)).name == f"model@{sha256(file)[:12]}"
