@@ -143,24 +143,25 @@ def load(
 
 
 class OpenAI:
-    """As `LLM`; made by `load`. Answers are deliveries of their own, in the order in which they come.
-
-    Attributes:
-        facts: For the record: the servers, and the dialect that they turned out to speak.
-    """
+    """As `LLM`; made by `load`. Answers are deliveries of their own, in the order in which they come."""
 
     def __init__(
         self, name: str, session: Callable[[], Session], tokens: Tokens | None, max_length: int, room: int
     ) -> None:
         """Ask up to `room` questions at a time, all in one session per `generate`."""
         self.name = name
-        self.facts: dict[str, str] = {}
+        self._last: Session | None = None
         self._session, self._tokens, self._max_length, self._room = session, tokens, max_length, room
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """For the record, once something was asked: the servers, and the dialect that they turned out to speak."""
+        return self._last.facts if self._last else {}
 
     def generate(self, feed: Iterator[Request | None]) -> Iterator[Delivery]:
         """As `LLM.generate`; stops its thread and closes its connections when it ends or is closed."""
-        session = self._session()
-        with Background(session) as background:
+        self._last = self._session()
+        with Background(self._last) as background:
             asked = 0
             ended = False
             waiting: dict[int, Request] = {}
@@ -179,7 +180,6 @@ class OpenAI:
                 if not waiting:
                     return
                 position, response = background.answers.get()
-                self.facts = session.facts
                 if isinstance(response, BaseException):
                     raise response
                 if position in untold:
