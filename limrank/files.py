@@ -142,6 +142,11 @@ def check_place(path: Path) -> None:
         raise BadFile(f"{path}: its folder cannot be written to ({error.strerror}); choose another --out") from None
 
 
+def beside(out: Path, what: str) -> Path:
+    """Where a result's JSON lines of some kind lie: `<out>.calls.jsonl`, `<out>.dropped.jsonl`."""
+    return out.with_name(f"{out.name}.{what}.jsonl")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic_write(path) as file:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from limrank.cli._terminal import emit_json, table
 from limrank.cli._unjudged import without_verdict
 from limrank.errors import Unknown
+from limrank.files import beside
 from limrank.records import Response
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _said(path: Path, query: str) -> dict[tuple[str, ...], dict[str, Any]]:
     """Per document (or documents asked about together): how the answer ended, the log-odds, and what was thought."""
     from limrank.llm import put_together, recorded_answers
 
-    calls = path.with_name(path.name + ".calls.jsonl")
+    calls = beside(path, "calls")
     answers: dict[tuple[str, ...], list[Response]] = {}
     for doc_ids, answer in recorded_answers(calls, query) if calls.is_file() else ():
         answers.setdefault(doc_ids, []).append(answer)

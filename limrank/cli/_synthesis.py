@@ -67,11 +67,10 @@ def export_files(
 
 def show_page(examples: Path, place: Path, *, most: int, seed: int) -> None:
     """Write the page of a file and of what its stages dropped."""
-    from limrank.files import write_text
+    from limrank.files import beside, write_text
     from limrank.synthesize import ExampleFile, stages
     from limrank.synthesize.examples import dropped_in
     from limrank.synthesize.show import page
-    from limrank.synthesize.stage import beside
 
     check_writable(place)
     made = stages.lineage(examples)

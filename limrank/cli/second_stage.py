@@ -14,6 +14,7 @@ from limrank.cli._stages import Stage, stages_of, tell
 from limrank.cli._terminal import emit_json, note, track
 from limrank.cli._unjudged import without_verdict
 from limrank.errors import LimrankError
+from limrank.files import beside
 from limrank.manifest import Manifest, file_input, path_of
 from limrank.records import Status
 
@@ -128,13 +129,9 @@ def _opened(stages: Sequence[Stage], places: Sequence[Path], cache: Path | None)
     for stage, place in zip(stages, places):
         if stage.llm and stage.llm not in llms:
             llms[stage.llm] = open_llm(stage.llm)
-        llm = llms.get(stage.llm)
-        opened.append(open_reranker(stage.method, llm=llm, prompt=stage.prompt, calls=_calls(place), cache=cache))
+        llm, calls = llms.get(stage.llm), beside(place, "calls")
+        opened.append(open_reranker(stage.method, llm=llm, prompt=stage.prompt, calls=calls, cache=cache))
     return opened
-
-
-def _calls(place: Path) -> Path:
-    return place.with_name(place.name + ".calls.jsonl")
 
 
 def _rerank(
@@ -151,7 +148,7 @@ def _rerank(
     for text in without_verdict(run):
         note(text)
     # A kill between the run and its manifest leaves a run whose answers say whose it is.
-    unfinished = _calls(place).exists() and not path_of(place).exists()
+    unfinished = beside(place, "calls").exists() and not path_of(place).exists()
     force = force or unfinished
     there = finished(place, command="rerank", parameters=parameters, inputs=inputs, force=force)
     if there and unusable(Manifest.read(place).counts) <= max_failed:
@@ -177,7 +174,7 @@ def _save(
     run = reranked.run.renamed(name_of(place))
     counts = {**reranked.counts, **told}
     save_run(run, place, command="rerank", parameters=parameters, inputs=inputs, started=started, counts=counts)
-    note(f"answers: {_calls(place)}")
+    note(f"answers: {beside(place, 'calls')}")
 
 
 def _summary(place: Path, *, as_json: bool) -> None:

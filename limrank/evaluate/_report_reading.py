@@ -12,6 +12,7 @@ from limrank.datasets import Dataset
 from limrank.errors import LimrankError, Mismatch
 from limrank.evaluate._report_figures import ranks
 from limrank.evaluate._report_task import Task
+from limrank.files import beside
 from limrank.llm import put_together, recorded_by_query
 from limrank.records import Document, Response, contents
 
@@ -88,7 +89,7 @@ def _query(
 
 def _answers(task: Task, name: str, notes: list[str]) -> Answers:
     path = task.paths.get(name)
-    calls = path.with_name(f"{path.name}.calls.jsonl") if path else None
+    calls = beside(path, "calls") if path else None
     if calls is None or not calls.is_file():
         return {}
     try:

@@ -8,7 +8,6 @@ queries at once. Knows nothing of files but the calls file, nor of judgments.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -122,8 +121,7 @@ def open_reranker(
     """
     spec = plugins.parse_spec(method)
     module = plugins.find("rerank", spec.name)
-    parameters = inspect.signature(module.load).parameters
-    wants = [name for name, parameter in parameters.items() if parameter.kind is not parameter.KEYWORD_ONLY]
+    wants = plugins.wants(module.load)
     _refuse_surplus(spec, wants, llm=llm, prompt=prompt, cache=cache)
     values: dict[str, object] = {"model": spec.model, "calls": calls}
     if "prompt" in wants:
@@ -174,7 +172,7 @@ def describe(method: str, reranker: Reranker, *, prompt: str = "") -> dict[str, 
         "options": plugins.settle(module.load, options=spec.options, what=f"reranking method {spec.name}"),
         "model": getattr(reranker, "identity", spec.model) if llm is None else llm.name,
     }
-    if "prompt" in inspect.signature(module.load).parameters:
+    if "prompt" in plugins.wants(module.load):
         loaded = prompt_of(spec, prompt)
         told["prompt"] = {"name": loaded.name, "sha256": loaded.sha256}
     return told

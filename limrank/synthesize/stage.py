@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from limrank.errors import LimrankError, TooManyFailed
-from limrank.files import atomic_write
+from limrank.files import atomic_write, beside
 from limrank.llm import LLM, Delivery
 from limrank.llm._recorded import Recorded
 from limrank.manifest import Manifest
@@ -28,11 +28,6 @@ from limrank.records import Request
 from limrank.synthesize.examples import Dropped, Outcome, dropped_in, line_of
 
 MIXED = ("variant", "domain", "difficulty", "kind", "label")
-
-
-def beside(out: Path, what: str) -> Path:
-    """`<out>.calls.jsonl`, `<out>.dropped.jsonl`."""
-    return out.with_name(f"{out.name}.{what}.jsonl")
 
 
 @dataclass(frozen=True)

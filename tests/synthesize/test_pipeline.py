@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from limrank.cli import run
+from limrank.files import beside
 from limrank.llm.fake import Fake
 from limrank.records import Response
 from limrank.synthesize import ExampleFile, stages
 from limrank.synthesize.examples import dropped_in
 from limrank.synthesize.passages import NEGATIVES, Kinds
 from limrank.synthesize.queries import DIFFICULTIES, VARIANTS, Mix
-from limrank.synthesize.stage import beside, write
+from limrank.synthesize.stage import write
 
 SEEDS = ["how to stop a leak", "what is a pension", "why do bees swarm", "fix a loose hinge"]
 

